@@ -1,0 +1,100 @@
+"""What a handler is given and what it may give back.
+
+A hot handler is a plain function that runs to completion on the connection's data callback (design D13): it
+returns a response message, or a `Pending` that the flusher, the purgatory or a coordinator completes later, or
+`NO_RESPONSE` (Produce with acks=0). Admin handlers may be coroutines. The connection keeps responses in request
+order by slot, whatever completes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class ConnectionInfo:
+    """One client connection as handlers may see it; changed by ApiVersions and (later) authentication only."""
+
+    connection_id: int
+    listener: str
+    local_host: str
+    local_port: int
+    peer_host: str
+    peer_port: int
+    principal: str = "User:ANONYMOUS"
+    client_software_name: str = "unknown"
+    client_software_version: str = "unknown"
+    is_inter_broker: bool = False
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request. `received_us` is `Clock.monotonic_us`, `now_ms` is `Clock.monotonic_ms` when it was parsed."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str
+    connection: ConnectionInfo
+    received_us: int
+    now_ms: int
+    wall_ms: int
+
+
+class Pending(Generic[R]):
+    """A response that comes later. Completed once, by whoever holds it; a second completion is a bug.
+
+    `abandoned` is set when the connection closed first: completing is then harmless and does nothing, and
+    `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
+    """
+
+    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "response")
+
+    def __init__(self) -> None:
+        self._callback: Callable[[R], None] | None = None
+        self.response: R | None = None
+        self.completed = False
+        self.abandoned = False
+        self.on_abandon: Callable[[], None] | None = None
+
+    def complete(self, response: R) -> None:
+        assert not self.completed, "a response was given twice"
+        self.completed = True
+        if self.abandoned:
+            return
+        if self._callback is None:
+            self.response = response
+        else:
+            self._callback(response)
+
+    def attach(self, callback: Callable[[R], None]) -> None:
+        """Called once by the connection; fires at once when the response is already there."""
+        self._callback = callback
+        if self.completed and self.response is not None:
+            callback(self.response)
+            self.response = None
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        if not self.completed and self.on_abandon is not None:
+            self.on_abandon()
+
+
+class _NoResponse:
+    __slots__ = ()
+
+
+NO_RESPONSE: Final = _NoResponse()
+"""Produce with acks=0 that succeeded: nothing is sent, the next response takes the slot."""
+
+
+class CloseConnection(Exception):  # noqa: N818 - it is an instruction, not an error of ours
+    """Raised by a handler when Kafka would close the connection instead of answering (acks=0 with an error)."""
+
+
+Reply = Any
+"""A message object, a `Pending`, `NO_RESPONSE`, or a coroutine that returns a message object."""

@@ -1,0 +1,94 @@
+"""The metadata image: an immutable snapshot of the cluster, all that handlers read (design D4).
+
+Rules of this file: values and look-ups only. A new image is built by `delta.py` from watch events and published by
+`publisher.py`; nobody changes one. `revision` is the store revision that the image shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from uuid import UUID
+
+NO_LEADER = -1
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a broker tells clients of one listener."""
+
+    listener: str
+    host: str
+    port: int
+    security_protocol: str = "PLAINTEXT"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerImage:
+    node_id: int
+    epoch: int
+    """The store revision of the registration (design D5)."""
+    endpoints: tuple[Endpoint, ...]
+    rack: str | None = None
+    fenced: bool = False
+    shutting_down: bool = False
+    directory_ids: tuple[UUID, ...] = ()
+    host_id: str = ""
+    """Which machine: replicas of a partition are spread over hosts before brokers (design D10)."""
+
+    def endpoint(self, listener: str) -> Endpoint | None:
+        return next((e for e in self.endpoints if e.listener == listener), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionImage:
+    """One partition's registration. `partition_epoch` rises with every change, `leader_epoch` with each leader."""
+
+    index: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    leader: int
+    leader_epoch: int
+    partition_epoch: int
+    mod_revision: int = 0
+    """The store revision to compare when changing it (design D5)."""
+    eligible_leader_replicas: tuple[int, ...] = ()
+    last_known_eligible_leader_replicas: tuple[int, ...] = ()
+    adding_replicas: tuple[int, ...] = ()
+    removing_replicas: tuple[int, ...] = ()
+    recovering: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopicImage:
+    topic_id: UUID
+    name: str
+    partitions: tuple[PartitionImage, ...]
+    """By partition index, without holes."""
+    configs: Mapping[str, str] = _EMPTY
+    """Overrides only, as set by clients; defaults come from the broker's configuration."""
+    is_internal: bool = False
+    mod_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataImage:
+    revision: int = 0
+    cluster_id: str = ""
+    controller_id: int = -1
+    brokers: Mapping[int, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
+    topics_by_name: Mapping[str, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
+    topics_by_id: Mapping[UUID, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
+    broker_configs: Mapping[int, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Dynamic overrides by node id; -1 holds the cluster-wide defaults."""
+
+    def partition(self, topic: str, index: int) -> PartitionImage | None:
+        found = self.topics_by_name.get(topic)
+        if found is None or not 0 <= index < len(found.partitions):
+            return None
+        return found.partitions[index]
+
+    def live_brokers(self) -> list[BrokerImage]:
+        return [b for b in self.brokers.values() if not b.fenced]
