@@ -1,8 +1,9 @@
 """The runtime port: every way in which the broker touches the outside world.
 
-Rules of this file: interfaces only, no implementation, no import of ours. Production binds them to the operating
-system (`clock.py`, `disk_os.py`, `blocking_threads.py`, ...); the simulator and the tests bind them to seeded fakes.
-Nothing else in `pybroker_server` may import `time`, `random`, `uuid`, `os` file calls or `threading`.
+Rules of this file: interfaces only, no implementation, no import of ours. Production binds them to the
+operating system (`clock.py`, `disk_os.py`, `blocking_threads.py`, ...); the simulator and the tests bind
+them to seeded fakes. Nothing else in `pybroker_server` may import `time`, `random`, `uuid`, `os` file calls
+or `threading`.
 
 Synchronous `File` calls go to the page cache and may be made on the event loop (`append`, `read_into` with
 `nowait=True`); everything that may wait for a device (`sync`, cold reads, directory changes of any size) goes
@@ -59,7 +60,8 @@ class File(Protocol):
     def append(self, buffers: Sequence[Buffer]) -> int:
         """Writes all buffers at the end into the page cache; returns the position of the first byte.
 
-        Raises OSError; after one, the file's end is where it was before the call (a partial write is cut off).
+        Raises OSError; after one, the file's end is where it was before the call (a partial write is cut
+        off).
         """
 
     def read_into(self, position: int, target: memoryview, *, nowait: bool = False) -> int:
@@ -103,14 +105,16 @@ class Disk(Protocol):
     def read_bytes(self, path: str) -> bytes: ...
 
     def write_atomic(self, path: str, data: bytes) -> None:
-        """Temporary file, write, sync, rename, sync of the directory: readers see the old bytes or the new."""
+        """Temporary file, write, sync, rename, sync of the directory: readers see the old bytes or the
+        new."""
 
     def file_size(self, path: str) -> int: ...
 
     def modified_ms(self, path: str) -> int: ...
 
     def lock(self, path: str) -> None:
-        """Takes an exclusive lock for the life of the process; raises BlockingIOError when another holds it."""
+        """Takes an exclusive lock for the life of the process; raises BlockingIOError when another holds
+        it."""
 
     def free_bytes(self, path: str) -> int: ...
 
