@@ -12,10 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pybroker_protocol.errors import ErrorCode
 from pybroker_server.handlers.request import Reply, RequestContext
 
 HandlerFunction = Callable[[Any, RequestContext, Any], Reply]
 """(services, context, request message) -> reply; `services` is `handlers.services.Services`."""
+
+ErrorResponse = Callable[[RequestContext, Any, ErrorCode], Any]
+"""(context, request message, code) -> a response that says `code` of everything asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,13 @@ class Handler:
     advertised_min_version: int
     """Lower than `min_version` where Kafka advertises versions it refuses (Produce 0-2, KAFKA-18659)."""
     inter_broker_only: bool = False
+    pipelined: bool = False
+    """While a `Pending` of this API waits, the connection's next requests are already handled. For appends
+    (Produce, offset commits): their effect is done when the handler returns, only the answer waits. All
+    others hold the connection until they are answered, as Kafka does for every request."""
+    error_response: ErrorResponse | None = None
+    """How to answer when a handler fails in a way nobody expected. None: a response whose top-level
+    `error_code` says UNKNOWN_SERVER_ERROR where the API has one, else the connection closes."""
 
 
 _handlers: dict[int, Handler] = {}
@@ -39,13 +50,17 @@ def handles(
     *,
     advertised_min_version: int | None = None,
     inter_broker_only: bool = False,
+    pipelined: bool = False,
+    error_response: ErrorResponse | None = None,
 ) -> Callable[[HandlerFunction], HandlerFunction]:
     """Registers a handler for one API key; a key has one handler."""
 
     def register(function: HandlerFunction) -> HandlerFunction:
         assert api_key not in _handlers, f"API key {api_key} has two handlers"
         low = min_version if advertised_min_version is None else advertised_min_version
-        _handlers[api_key] = Handler(api_key, min_version, max_version, function, low, inter_broker_only)
+        _handlers[api_key] = Handler(
+            api_key, min_version, max_version, function, low, inter_broker_only, pipelined, error_response
+        )
         return function
 
     return register

@@ -1,9 +1,9 @@
 """What a handler is given and what it may give back.
 
 A hot handler is a plain function that runs to completion on the connection's data callback (design D13): it
-returns a response message, or a `Pending` that the flusher, the purgatory or a coordinator completes later, or
-`NO_RESPONSE` (Produce with acks=0). Admin handlers may be coroutines. The connection keeps responses in request
-order by slot, whatever completes first.
+returns a response message, or a `Pending` that the flusher, the purgatory or a coordinator completes later,
+or `NO_RESPONSE` (Produce with acks=0). Admin handlers may be coroutines. The connection keeps responses in
+request order by slot, whatever completes first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class ConnectionInfo:
-    """One client connection as handlers may see it; changed by ApiVersions and (later) authentication only."""
+    """One client connection as handlers may see it; changed by ApiVersions and (later) authentication
+    only."""
 
     connection_id: int
     listener: str
@@ -33,7 +34,12 @@ class ConnectionInfo:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. `received_us` is `Clock.monotonic_us`, `now_ms` is `Clock.monotonic_ms` when it was parsed."""
+    """One request. `received_us` is `Clock.monotonic_us`, `now_ms` is `Clock.monotonic_ms` when it was
+    parsed.
+
+    `throttle_ms` is the one field a handler sets: what its response's `throttle_time_ms` says. The response
+    leaves at once and the connection is not read for that long afterwards (KIP-219).
+    """
 
     api_key: int
     api_version: int
@@ -43,6 +49,7 @@ class RequestContext:
     received_us: int
     now_ms: int
     wall_ms: int
+    throttle_ms: int = 0
 
 
 class Pending(Generic[R]):
@@ -93,7 +100,8 @@ NO_RESPONSE: Final = _NoResponse()
 
 
 class CloseConnection(Exception):  # noqa: N818 - it is an instruction, not an error of ours
-    """Raised by a handler when Kafka would close the connection instead of answering (acks=0 with an error)."""
+    """Raised by a handler when Kafka would close the connection instead of answering (acks=0 with an
+    error)."""
 
 
 Reply = Any

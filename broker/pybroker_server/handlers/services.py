@@ -1,0 +1,45 @@
+"""What handlers may reach: the parts of the broker, handed to every handler as its first argument.
+
+Rules of this file: one value, no behaviour. `server.py` builds it once; handlers never build parts
+themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pybroker_server.handlers.registry import Handler
+from pybroker_server.handlers.request import ConnectionInfo
+from pybroker_server.metadata.image import BrokerImage, Endpoint
+
+if TYPE_CHECKING:
+    from pybroker_server.config.views import BrokerConfig
+    from pybroker_server.controller.controller import Controller
+    from pybroker_server.controller.producer_ids import ProducerIdAllocator
+    from pybroker_server.log.manager import LogManager
+    from pybroker_server.metadata.publisher import MetadataPublisher
+    from pybroker_server.replica.fetch_session import FetchSessionCache
+    from pybroker_server.replica.manager import ReplicaManager
+    from pybroker_server.runtime.runtime import Runtime
+
+EndpointResolver = Callable[[BrokerImage, ConnectionInfo], Endpoint | None]
+"""The address of a broker as the peer of this connection should use it; None: that broker does not serve the
+connection's listener. Metadata, FindCoordinator, DescribeCluster and leader hints all answer with it."""
+
+
+@dataclass(slots=True)
+class Services:
+    config: BrokerConfig
+    node_id: int
+    cluster_id: str
+    metadata: MetadataPublisher
+    controller: Controller
+    replicas: ReplicaManager
+    logs: LogManager
+    producer_ids: ProducerIdAllocator
+    fetch_sessions: FetchSessionCache
+    runtime: Runtime
+    endpoint_of: EndpointResolver
+    api_table: Mapping[int, Handler]
