@@ -1,0 +1,17 @@
+"""AddOffsetsToTxn."""
+
+from typing import Final
+
+REQUEST: Final = """
+AddOffsetsToTxnRequest  key 25  versions 0-4  flexible 3+
+  transactional_id  string
+  producer_id       int64
+  producer_epoch    int16
+  group_id          string
+"""
+
+RESPONSE: Final = """
+AddOffsetsToTxnResponse  key 25  versions 0-4  flexible 3+
+  throttle_time_ms  int32
+  error_code        int16
+"""

@@ -1,0 +1,24 @@
+"""DeleteRecords."""
+
+from typing import Final
+
+REQUEST: Final = """
+DeleteRecordsRequest  key 21  versions 0-2  flexible 2+
+  topics               []DeleteRecordsTopic
+    name               string
+    partitions         []DeleteRecordsPartition
+      partition_index  int32
+      offset           int64
+  timeout_ms           int32
+"""
+
+RESPONSE: Final = """
+DeleteRecordsResponse  key 21  versions 0-2  flexible 2+
+  throttle_time_ms     int32
+  topics               []DeleteRecordsTopicResult
+    name               string
+    partitions         []DeleteRecordsPartitionResult
+      partition_index  int32
+      low_watermark    int64
+      error_code       int16
+"""

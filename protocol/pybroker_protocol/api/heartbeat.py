@@ -1,0 +1,17 @@
+"""Heartbeat."""
+
+from typing import Final
+
+REQUEST: Final = """
+HeartbeatRequest  key 12  versions 0-4  flexible 4+
+  group_id           string
+  generation_id      int32
+  member_id          string
+  group_instance_id  string?  3+  = null
+"""
+
+RESPONSE: Final = """
+HeartbeatResponse  key 12  versions 0-4  flexible 4+
+  throttle_time_ms  int32  1+
+  error_code        int16
+"""

@@ -1,0 +1,14 @@
+"""ConsumerGroupMetadata."""
+
+from typing import Final
+
+KEY: Final = """
+ConsumerGroupMetadataKey  key 3  versions 0
+  group_id  string
+"""
+
+VALUE: Final = """
+ConsumerGroupMetadataValue  key 3  versions 0  flexible 0+
+  epoch          int32
+  metadata_hash  int64  tag 0
+"""

@@ -1,0 +1,16 @@
+"""ConsumerGroupTargetAssignmentMember."""
+
+from typing import Final
+
+KEY: Final = """
+ConsumerGroupTargetAssignmentMemberKey  key 7  versions 0
+  group_id   string
+  member_id  string
+"""
+
+VALUE: Final = """
+ConsumerGroupTargetAssignmentMemberValue  key 7  versions 0  flexible 0+
+  topic_partitions  []TopicPartition
+    topic_id        uuid
+    partitions      []int32
+"""

@@ -1,0 +1,14 @@
+"""ConsumerGroupTargetAssignmentMetadata."""
+
+from typing import Final
+
+KEY: Final = """
+ConsumerGroupTargetAssignmentMetadataKey  key 6  versions 0
+  group_id  string
+"""
+
+VALUE: Final = """
+ConsumerGroupTargetAssignmentMetadataValue  key 6  versions 0  flexible 0+
+  assignment_epoch      int32
+  assignment_timestamp  int64  tag 0
+"""

@@ -1,0 +1,19 @@
+"""StreamsGroupMetadata."""
+
+from typing import Final
+
+KEY: Final = """
+StreamsGroupMetadataKey  key 17  versions 0
+  group_id  string
+"""
+
+VALUE: Final = """
+StreamsGroupMetadataValue  key 17  versions 0  flexible 0+
+  struct LastAssignmentConfig
+    key                     string
+    value                   string
+  epoch                     int32
+  metadata_hash             int64
+  validated_topology_epoch  int32                    tag 0  = -1
+  last_assignment_configs   []LastAssignmentConfig?  tag 1  = null
+"""

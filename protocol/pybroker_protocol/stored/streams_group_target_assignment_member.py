@@ -1,0 +1,19 @@
+"""StreamsGroupTargetAssignmentMember."""
+
+from typing import Final
+
+KEY: Final = """
+StreamsGroupTargetAssignmentMemberKey  key 21  versions 0
+  group_id   string
+  member_id  string
+"""
+
+VALUE: Final = """
+StreamsGroupTargetAssignmentMemberValue  key 21  versions 0  flexible 0+
+  struct TaskIds
+    subtopology_id  string
+    partitions      []int32
+  active_tasks      []TaskIds
+  standby_tasks     []TaskIds
+  warmup_tasks      []TaskIds
+"""
