@@ -2442,9 +2442,7 @@ class DescribeShareGroupOffsetsResponse(Message):
             *,
             topic_name: str = ...,
             topic_id: UUID = ...,
-            partitions: list[
-                DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponsePartition
-            ] = ...,
+            partitions: list[DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponsePartition] = ...,
         ) -> None: ...
 
     class DescribeShareGroupOffsetsResponseGroup(Message):

@@ -31,7 +31,6 @@ Buffer = bytes | bytearray | memoryview
 def message_names() -> list[str]: ...
 '''
 
-_LINE_LENGTH: Final = 110
 _PYTHON_TYPES: Final = {
     "bool": "bool",
     "int8": "int",
@@ -79,20 +78,8 @@ def _members(schema: Schema, struct: Struct, indent: str) -> Iterator[str]:
     yield f"{indent}    self,"
     yield f"{indent}    *,"
     for field in struct.fields:
-        yield from _parameter(f"{indent}    ", field.name, _annotation(schema, field, argument=True))
+        yield f"{indent}    {field.name}: {_annotation(schema, field, argument=True)} = ...,"
     yield f"{indent}) -> None: ..."
-
-
-def _parameter(indent: str, name: str, annotation: str) -> Iterator[str]:
-    """One parameter of a constructor, broken where the formatter would break it."""
-    line = f"{indent}{name}: {annotation} = ...,"
-    if len(line) <= _LINE_LENGTH:
-        yield line
-        return
-    element = annotation.removeprefix("list[").removesuffix("]")
-    yield f"{indent}{name}: list["
-    yield f"{indent}    {element}"
-    yield f"{indent}] = ...,"
 
 
 def _annotation(schema: Schema, field: Field, *, argument: bool = False) -> str:
