@@ -1,9 +1,9 @@
 """Kafka's error codes, and the two exceptions that speak of them.
 
 Rules of this file: one table, `ErrorCode`, says everything that is known of a code (number, name, whether a
-client may try again, one line for humans); numbers, names and the retriable flag are Kafka 4.3's, the sentences
-are ours. `KafkaError` is an answer (a code that travels in a response). `ProtocolError` is a peer that broke the
-protocol: it is the only exception that may come out of decoding, and its connection is not usable any more.
+client may try again, one line for humans); numbers, names and the retriable flag are Kafka 4.3's, the
+sentences are ours. `KafkaError` is an answer (a code that travels in a response). `ProtocolError` is a peer
+that broke the protocol: nothing else may come out of decoding, and its connection is not usable any more.
 """
 
 from __future__ import annotations
@@ -211,5 +211,5 @@ class ProtocolError(Exception):
     """The peer sent bytes that break the protocol; nothing else may come out of decoding hostile bytes."""
 
 
-class DecompressionTooLarge(ProtocolError):  # noqa: N818 (says what happened; ProtocolError is its kind)
+class DecompressionTooLarge(ProtocolError):  # noqa: N818 (says what happened; its kind says that it is an error)
     """Decompressed data would pass the caller's limit: most likely a decompression bomb."""
