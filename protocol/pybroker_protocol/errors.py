@@ -211,5 +211,5 @@ class ProtocolError(Exception):
     """The peer sent bytes that break the protocol; nothing else may come out of decoding hostile bytes."""
 
 
-class DecompressionTooLarge(ProtocolError):  # noqa: N818 (says what happened; its kind says that it is an error)
+class DecompressionTooLarge(ProtocolError):
     """Decompressed data would pass the caller's limit: most likely a decompression bomb."""

@@ -103,8 +103,7 @@ class BatchHeader(NamedTuple):
 
     @property
     def timestamp_type(self) -> TimestampType:
-        return TimestampType.LOG_APPEND_TIME if self.attributes & LOG_APPEND_TIME else
-        TimestampType.CREATE_TIME
+        return TimestampType.LOG_APPEND_TIME if self.attributes & LOG_APPEND_TIME else TimestampType.CREATE_TIME
 
     @property
     def is_transactional(self) -> bool:
@@ -136,8 +135,7 @@ def parse_batch_header(view: Buffer, position: int = 0) -> BatchHeader:
     try:
         return tuple.__new__(BatchHeader, _HEADER.unpack_from(view, position))
     except struct.error:
-        raise ProtocolError(f"a batch header needs {BATCH_OVERHEAD} bytes, {len(view) - position} are
-        left") from None
+        raise ProtocolError(f"a batch header needs {BATCH_OVERHEAD} bytes, {len(view) - position} are left") from None
 
 
 def iter_batches(view: Buffer, position: int = 0) -> Iterator[tuple[int, BatchHeader]]:
@@ -172,8 +170,7 @@ def verify_crc(view: Buffer, position: int = 0) -> bool:
     return crc32c(memoryview(view)[position + _CHECKED_AT : end]) == stored
 
 
-def patch_offset_and_epoch(view: bytearray | memoryview, position: int, base_offset: int, leader_epoch:
-int) -> None:
+def patch_offset_and_epoch(view: bytearray | memoryview, position: int, base_offset: int, leader_epoch: int) -> None:
     """Give the batch at `position` its place in the log. Both fields lie outside the CRC."""
     _OFFSET.pack_into(view, position, base_offset)
     _INT32.pack_into(view, position + _EPOCH_AT, leader_epoch)
