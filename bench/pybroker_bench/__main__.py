@@ -144,14 +144,11 @@ def main(bootstrap: str | None, against: str | None, rounds: int, scale: float, 
                 _report(scenario, targets, figures)
             peak = target.usage()
             if peak is not None:
-                click.echo(
-                    f"\npeak resident memory {peak.peak_rss_bytes / 1e6:.1f} MB, at the end {peak.rss_bytes / 1e6:.1f} MB"
-                )
+                now, most = peak.rss_bytes / 1e6, peak.peak_rss_bytes / 1e6
+                click.echo(f"\nresident memory at the end {now:.1f} MB, at its peak {most:.1f} MB")
     except TargetError as failed:
         raise click.ClickException(str(failed)) from failed
 
-
-assert min(s.records for s in BROKER_SCENARIOS) > WARM_UP_RECORDS
 
 if __name__ == "__main__":
     main()

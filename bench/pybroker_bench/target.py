@@ -36,7 +36,8 @@ class Target:
         return None if self.pid is None else usage(self.pid)
 
     def create_topic(self, partitions: int) -> str:
-        from confluent_kafka.admin import AdminClient, NewTopic
+        from confluent_kafka.admin import AdminClient
+        from confluent_kafka.cimpl import NewTopic
 
         topic = f"bench-{uuid4().hex[:12]}"
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
