@@ -1,7 +1,7 @@
 """The metadata image: an immutable snapshot of the cluster, all that handlers read (design D4).
 
-Rules of this file: values and look-ups only. A new image is built by `delta.py` from watch events and published by
-`publisher.py`; nobody changes one. `revision` is the store revision that the image shows.
+Rules of this file: values and look-ups only. A new image is built by `delta.py` from watch events and
+published by `publisher.py`; nobody changes one. `revision` is the store revision that the image shows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from types import MappingProxyType
 from uuid import UUID
 
 NO_LEADER = -1
+CLUSTER_DEFAULT = -1
+"""In place of a node id: configuration of all brokers."""
+INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -37,6 +40,8 @@ class BrokerImage:
     directory_ids: tuple[UUID, ...] = ()
     host_id: str = ""
     """Which machine: replicas of a partition are spread over hosts before brokers (design D10)."""
+    mod_revision: int = 0
+    """What to compare so that a change holds only while this broker is registered as it is seen here."""
 
     def endpoint(self, listener: str) -> Endpoint | None:
         return next((e for e in self.endpoints if e.listener == listener), None)
@@ -44,7 +49,9 @@ class BrokerImage:
 
 @dataclass(frozen=True, slots=True)
 class PartitionImage:
-    """One partition's registration. `partition_epoch` rises with every change, `leader_epoch` with each leader."""
+    """One partition's registration. `partition_epoch` rises with every change, `leader_epoch` with each
+    leader.
+    """
 
     index: int
     replicas: tuple[int, ...]
@@ -69,20 +76,30 @@ class TopicImage:
     """By partition index, without holes."""
     configs: Mapping[str, str] = _EMPTY
     """Overrides only, as set by clients; defaults come from the broker's configuration."""
-    is_internal: bool = False
     mod_revision: int = 0
+    """Of the topic's own key: rises when partitions are added, not when they or the configs change."""
+    configs_mod_revision: int = 0
+
+    @property
+    def is_internal(self) -> bool:
+        """One of the topics that Kafka keeps for itself; clients may read but not produce to them."""
+        return self.name in INTERNAL_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataImage:
     revision: int = 0
     cluster_id: str = ""
-    controller_id: int = -1
     brokers: Mapping[int, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
     topics_by_name: Mapping[str, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     topics_by_id: Mapping[UUID, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
+    topic_names_by_collision_name: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """By `keys.collision_name`: which topic stands in the way of another."""
     broker_configs: Mapping[int, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
-    """Dynamic overrides by node id; -1 holds the cluster-wide defaults."""
+    """Dynamic overrides by node id; CLUSTER_DEFAULT holds the cluster-wide ones."""
+    broker_configs_mod_revision: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    staged_partitions: Mapping[UUID, Mapping[int, PartitionImage]] = field(default_factory=lambda: MappingProxyType({}))
+    """Written for a topic that does not (yet, or any more) count them: nobody may act on them."""
 
     def partition(self, topic: str, index: int) -> PartitionImage | None:
         found = self.topics_by_name.get(topic)
@@ -91,4 +108,5 @@ class MetadataImage:
         return found.partitions[index]
 
     def live_brokers(self) -> list[BrokerImage]:
-        return [b for b in self.brokers.values() if not b.fenced]
+        """By node id; those that may lead and take new replicas."""
+        return [b for _, b in sorted(self.brokers.items()) if not b.fenced]
