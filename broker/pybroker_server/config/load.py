@@ -7,11 +7,11 @@ what is allowed; all of them are reported together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from pybroker_server.config.definitions import BROKER, IGNORED_PREFIXES, find_broker, is_ignored, nearest
+from pybroker_server.config.definitions import BROKER, find_broker, is_ignored, nearest
 from pybroker_server.config.environment import read_environment
 from pybroker_server.config.notation import ConfigDef, ConfigValue
 from pybroker_server.config.properties import PropertiesError, parse_properties
@@ -25,6 +25,10 @@ class Layer(IntEnum):
     FILE = 1
     ENVIRONMENT = 2
     FLAG = 3
+    DYNAMIC_DEFAULT = 4
+    """Set by a client for all brokers (KIP-226)."""
+    DYNAMIC_BROKER = 5
+    """Set by a client for this broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,15 @@ class Setting:
     value: ConfigValue
     layer: Layer
     where: str
+    below: Setting | None = None
+    """The weaker setting that this one wins over, if any."""
+
+    def chain(self) -> Iterator[Setting]:
+        """This setting and those below it, strongest first."""
+        setting: Setting | None = self
+        while setting is not None:
+            yield setting
+            setting = setting.below
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,26 @@ class Settings:
     def is_set(self, name: str) -> bool:
         """Whether the key was given anywhere."""
         return self.by_name[name].layer is not Layer.DEFAULT
+
+    def over(self, settings: Iterable[Setting]) -> Settings:
+        """These settings with others laid over them, each keeping what it wins over."""
+        by_name = dict(self.by_name)
+        for setting in settings:
+            *upper, lowest = setting.chain()
+            lowest = replace(lowest, below=by_name.get(setting.name))
+            for each in reversed(upper):
+                lowest = replace(each, below=lowest)
+            by_name[setting.name] = lowest
+        return Settings(by_name, self.ignored, self.passed_over)
+
+    def without_dynamic(self) -> Settings:
+        """Only what was known when the broker started."""
+        static = {
+            name: next(each for each in setting.chain() if each.layer <= Layer.FLAG)
+            for name, setting in self.by_name.items()
+            if any(each.layer <= Layer.FLAG for each in setting.chain())
+        }
+        return Settings(static, self.ignored, self.passed_over)
 
 
 class ConfigErrors(ConfigError):
@@ -85,7 +118,7 @@ class _Loader:
         except ConfigError as error:
             self.errors.append(error)
             return
-        self.found[name] = Setting(definition, name, value, layer, where)
+        self.found[name] = Setting(definition, name, value, layer, where, below=self.found.get(name))
 
     def offer_file(self, text: str, path: str) -> None:
         try:
@@ -135,8 +168,8 @@ def load_settings(
         name: Setting(definition, name, default_value(definition), Layer.DEFAULT, "default")
         for name, definition in BROKER.items()
     }
-    by_name.update(loader.found)
-    return Settings(by_name, tuple(loader.ignored), tuple(passed_over))
+    defaults = Settings(by_name, tuple(loader.ignored), tuple(passed_over))
+    return defaults.over(loader.found.values())
 
 
 def _derive_listeners(found: dict[str, Setting]) -> None:
@@ -157,8 +190,5 @@ def _derive_listeners(found: dict[str, Setting]) -> None:
 
 def _unknown(name: str, where: str) -> ConfigError:
     close = nearest(name, BROKER)
-    hint = f"did you mean {close}?" if close else f"no key like it is known ({len(BROKER)} are)"
-    prefixes = ", ".join(IGNORED_PREFIXES[:2])
-    if close is None and "." not in name:
-        hint += f"; other systems' keys are accepted only below {prefixes}"
+    hint = f"did you mean {close}?" if close else "`pybroker config explain` lists all keys"
     return ConfigError(name, "no such configuration key", where=where, hint=hint)

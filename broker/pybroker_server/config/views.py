@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from pybroker_server.config.definitions import TOPIC
+from pybroker_server.config.definitions import BROKER, TOPIC
 from pybroker_server.config.listeners import Listener, parse_listeners, parse_protocol_map
-from pybroker_server.config.load import Settings, load_settings
+from pybroker_server.config.load import Layer, Setting, Settings, load_settings
 from pybroker_server.config.notation import ConfigDef, ConfigValue
 from pybroker_server.config.values import ConfigError, default_value, parse_value
 
@@ -91,6 +91,10 @@ class BrokerConfig:
     offsets_topic_num_partitions: int
     transaction_state_log_num_partitions: int
 
+    def with_node_id(self, node_id: int) -> BrokerConfig:
+        """The same with the node id that the data directory says, or that was given out at the first start."""
+        return replace(self, node_id=node_id, settings=_with_both_ids(self.settings, node_id))
+
     def internal_replication_factor(self, key: str, live_brokers: int) -> int:
         """Replicas for an internal topic that is about to be made, by its key (`offsets.topic.replication.factor`).
 
@@ -162,13 +166,16 @@ def broker_config(values: Mapping[str, str] | None = None) -> BrokerConfig:
 def build_broker_config(settings: Settings) -> BrokerConfig:
     """Builds the view and checks what no key can check alone. Raises ConfigError."""
     check_together(settings)
+    node_id = _node_id(settings)
+    if node_id is not None:
+        settings = _with_both_ids(settings, node_id)
     log_dirs = _log_dirs(settings)
     listeners, advertised = _listeners(settings)
     plain: dict[str, Any] = {name: settings.value(name.replace("_", ".")) for name in _PLAIN}
     return BrokerConfig(
         settings=settings,
         topic_defaults=topic_defaults(settings),
-        node_id=_node_id(settings),
+        node_id=node_id,
         metadata_store_url=_text(settings, "metadata.store.url") or f"sqlite:///{log_dirs[0]}/{_METADATA_FILE}",
         log_dirs=log_dirs,
         listeners=listeners,
@@ -235,6 +242,17 @@ def _node_id(settings: Settings) -> int | None:
     if settings.is_set("broker.id") and _number(settings, "broker.id") >= 0:
         return _number(settings, "broker.id")
     return None
+
+
+def _with_both_ids(settings: Settings, node_id: int) -> Settings:
+    """`node.id` and its older name always say the same; whichever was given keeps its source."""
+    given = next((settings.by_name[n] for n in ("node.id", "broker.id") if settings.is_set(n)), None)
+    layer, where = (Layer.FILE, "data directory") if given is None else (given.layer, given.where)
+    return settings.over(
+        Setting(BROKER[name], name, node_id, layer, where)
+        for name in ("node.id", "broker.id")
+        if settings.value(name) != node_id
+    )
 
 
 def _log_dirs(settings: Settings) -> tuple[str, ...]:
