@@ -1,0 +1,360 @@
+"""Operations that wait: acks=all produces for the high watermark, fetches for bytes, all of them with a
+deadline.
+
+Rules of this file: pure. Nothing here reads a log, a clock or a partition; events come in
+(`on_high_watermark`, `fail_all`, `expire`) and the operations that are now complete come out, in order, for
+the shell to answer. An operation completes exactly once and drops every reference then, so a stale heap entry
+keeps no response alive.
+
+Cost: a partition's `WaitList` is touched only by that partition's events. Waiting produces stand in order of
+their offsets, so an advance looks at those it completes and one more. A waiting fetch costs one subtraction
+per advance: what it gathers is a difference of log positions, never a scan. Deadlines are one heap with lazy
+deletion, rebuilt when most of it is stale, and one timer armed by the shell for `next_deadline_ms`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from pybroker_protocol.errors import ErrorCode
+
+_REBUILD_ABOVE = 1024
+
+
+class Position(Protocol):
+    """Shape of `log.LogPosition`: an offset, and where in which segment file it lies."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def segment_base_offset(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+
+
+class DelayedOperation:
+    """Base: a deadline, and the lists it waits on. `on_complete` is called by the shell, once, with this
+    object.
+    """
+
+    __slots__ = ("deadline_ms", "is_complete", "on_complete")
+
+    def __init__(self, on_complete: Callable[[Any], None]) -> None:
+        self.deadline_ms = 0
+        self.is_complete = False
+        self.on_complete: Callable[[Any], None] | None = on_complete
+
+    def attach(self) -> None:
+        """Enters the lists it waits on."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Leaves every list it waits on."""
+        raise NotImplementedError
+
+    def on_deadline(self) -> None:
+        """What a time-out means for its result."""
+
+    def finish(self) -> None:
+        """Answers it: called by the shell after the purgatory handed it out."""
+        callback, self.on_complete = self.on_complete, None
+        if callback is not None:
+            callback(self)
+
+
+class ProduceWait:
+    """One partition of a waiting produce."""
+
+    __slots__ = ("operation", "required_offset", "slot", "wait_list")
+
+    def __init__(self, operation: DelayedProduce, slot: int, required_offset: int, wait_list: WaitList) -> None:
+        self.operation = operation
+        self.slot = slot
+        self.required_offset = required_offset
+        self.wait_list = wait_list
+
+
+class DelayedProduce(DelayedOperation):
+    """Completes when each partition's high watermark has reached its offset, or failed, or at the deadline.
+
+    `errors` maps a slot (whatever the caller numbers partitions by) to its error; a missing slot succeeded.
+    """
+
+    __slots__ = ("errors", "waits")
+
+    def __init__(self, on_complete: Callable[[DelayedProduce], None]) -> None:
+        super().__init__(on_complete)
+        self.waits: dict[int, ProduceWait] = {}
+        self.errors: dict[int, ErrorCode] = {}
+
+    def add(self, slot: int, required_offset: int, wait_list: WaitList) -> None:
+        """Before `Purgatory.watch`: this partition must reach `required_offset` (last offset + 1)."""
+        self.waits[slot] = ProduceWait(self, slot, required_offset, wait_list)
+
+    def settle(self, slot: int, error: ErrorCode) -> bool:
+        """One partition is done; True when that was the last one."""
+        del self.waits[slot]
+        if error is not ErrorCode.NONE:
+            self.errors[slot] = error
+        return not self.waits
+
+    def attach(self) -> None:
+        for wait in self.waits.values():
+            wait.wait_list.add_produce(wait)
+
+    def detach(self) -> None:
+        for wait in self.waits.values():
+            wait.wait_list.remove_produce(wait)
+        self.waits.clear()
+
+    def on_deadline(self) -> None:
+        for slot in self.waits:
+            self.errors[slot] = ErrorCode.REQUEST_TIMED_OUT
+
+
+class FetchWait:
+    """One partition of a waiting fetch: from which position it counts, and what it has gathered so far."""
+
+    __slots__ = ("available", "committed_only", "max_bytes", "operation", "start", "wait_list")
+
+    def __init__(
+        self,
+        operation: DelayedFetch,
+        start: Position,
+        max_bytes: int,
+        committed_only: bool,
+        wait_list: WaitList,
+    ) -> None:
+        self.operation = operation
+        self.start = start
+        self.max_bytes = max_bytes
+        self.committed_only = committed_only
+        self.wait_list = wait_list
+        self.available = 0
+
+    def gathered(self, upper: Position) -> int:
+        """Bytes from `start` to `upper`, at most `max_bytes`; -1 when they lie in different segments.
+
+        In that case (the log rolled, or was truncated) the fetch is answered at once, as Kafka does: counting
+        would need the sizes of the files between.
+        """
+        start = self.start
+        if upper.offset <= start.offset:
+            return 0
+        if upper.segment_base_offset != start.segment_base_offset:
+            return -1
+        return min(upper.position - start.position, self.max_bytes)
+
+
+class DelayedFetch(DelayedOperation):
+    """Completes when its partitions hold `min_bytes` to read, when one of them changes hands, or at the
+    deadline.
+    """
+
+    __slots__ = ("gathered_bytes", "min_bytes", "waits")
+
+    def __init__(self, min_bytes: int, on_complete: Callable[[DelayedFetch], None]) -> None:
+        super().__init__(on_complete)
+        self.min_bytes = min_bytes
+        self.gathered_bytes = 0
+        self.waits: list[FetchWait] = []
+
+    def add(
+        self,
+        start: Position,
+        max_bytes: int,
+        wait_list: WaitList,
+        *,
+        available: int = 0,
+        committed_only: bool = False,
+    ) -> None:
+        """Before `Purgatory.watch`: count bytes of this partition from `start`; `available` are there
+        already.
+        """
+        wait = FetchWait(self, start, max_bytes, committed_only, wait_list)
+        wait.available = available
+        self.gathered_bytes += available
+        self.waits.append(wait)
+
+    def attach(self) -> None:
+        for wait in self.waits:
+            wait.wait_list.add_fetch(wait)
+
+    def detach(self) -> None:
+        for wait in self.waits:
+            wait.wait_list.remove_fetch(wait)
+        self.waits.clear()
+
+
+class WaitList:
+    """What waits on one partition. Held by the partition; empty for most of them, and then costs two truth
+    tests.
+    """
+
+    __slots__ = ("_fetches", "_produces", "_purgatory")
+
+    def __init__(self, purgatory: Purgatory) -> None:
+        self._purgatory = purgatory
+        self._produces: deque[ProduceWait] = deque()
+        self._fetches: dict[FetchWait, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._produces) or bool(self._fetches)
+
+    @property
+    def produce_count(self) -> int:
+        return len(self._produces)
+
+    @property
+    def fetch_count(self) -> int:
+        return len(self._fetches)
+
+    def add_produce(self, wait: ProduceWait) -> None:
+        """Keeps ascending order of offsets; a duplicate's answer (an older offset) is the only one out of
+        line.
+        """
+        produces = self._produces
+        if not produces or produces[-1].required_offset <= wait.required_offset:
+            produces.append(wait)
+            return
+        index = len(produces)
+        while index and produces[index - 1].required_offset > wait.required_offset:
+            index -= 1
+        produces.insert(index, wait)
+
+    def remove_produce(self, wait: ProduceWait) -> None:
+        try:
+            self._produces.remove(wait)
+        except ValueError:
+            pass  # it was just taken out by the event that completes it
+
+    def add_fetch(self, wait: FetchWait) -> None:
+        self._fetches[wait] = None
+
+    def remove_fetch(self, wait: FetchWait) -> None:
+        self._fetches.pop(wait, None)
+
+    def on_high_watermark(
+        self, upper: Position, committed_upper: Position, produce_outcome: ErrorCode
+    ) -> list[DelayedOperation]:
+        """The high watermark is now `upper`, the last stable offset `committed_upper`: operations that are
+        complete.
+
+        `produce_outcome` is what a produce whose offset was reached gets (success, or code 20).
+        """
+        done: list[DelayedOperation] = []
+        produces = self._produces
+        reached = upper.offset
+        while produces and produces[0].required_offset <= reached:
+            wait = produces.popleft()
+            if wait.operation.settle(wait.slot, produce_outcome):
+                done.append(wait.operation)
+        for fetch_wait in self._fetches:
+            operation = fetch_wait.operation
+            if operation.is_complete:
+                continue
+            available = fetch_wait.gathered(committed_upper if fetch_wait.committed_only else upper)
+            if available < 0:
+                operation.is_complete = True
+                done.append(operation)
+                continue
+            operation.gathered_bytes += available - fetch_wait.available
+            fetch_wait.available = available
+            if operation.gathered_bytes >= operation.min_bytes and operation.gathered_bytes > 0:
+                operation.is_complete = True
+                done.append(operation)
+        return self._purgatory.retire(done) if done else done
+
+    def fail_all(self, error: ErrorCode) -> list[DelayedOperation]:
+        """The partition was deleted, went offline or changed its leader: produces fail here, fetches are
+        answered.
+
+        A fetch carries no error: its answer is read anew and finds out for itself.
+        """
+        done: list[DelayedOperation] = []
+        while self._produces:
+            wait = self._produces.popleft()
+            if wait.operation.settle(wait.slot, error):
+                done.append(wait.operation)
+        for fetch_wait in self._fetches:
+            if not fetch_wait.operation.is_complete:
+                fetch_wait.operation.is_complete = True
+                done.append(fetch_wait.operation)
+        return self._purgatory.retire(done)
+
+
+class Purgatory:
+    """All waiting operations of a broker and their deadlines; at most `limit` of them."""
+
+    __slots__ = ("_heap", "_live", "_sequence", "limit")
+
+    def __init__(self, limit: int = 100_000) -> None:
+        self.limit = limit
+        self._heap: list[tuple[int, int, DelayedOperation]] = []
+        self._live = 0
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return self._live
+
+    @property
+    def deadline_entries(self) -> int:
+        """Heap entries, those of complete operations included; for metrics."""
+        return len(self._heap)
+
+    @property
+    def is_full(self) -> bool:
+        """Then a fetch is answered with what there is, and a produce is refused before it is appended."""
+        return self._live >= self.limit
+
+    def new_wait_list(self) -> WaitList:
+        return WaitList(self)
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """For the shell's one timer; None when nothing waits."""
+        heap = self._heap
+        while heap and heap[0][2].is_complete:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def watch(self, operation: DelayedOperation, deadline_ms: int) -> None:
+        """Starts the wait. The caller has made sure that it is not complete already."""
+        operation.deadline_ms = deadline_ms
+        operation.attach()
+        self._sequence += 1
+        self._live += 1
+        heapq.heappush(self._heap, (deadline_ms, self._sequence, operation))
+        if len(self._heap) > _REBUILD_ABOVE and len(self._heap) > 2 * self._live:
+            self._heap = [entry for entry in self._heap if not entry[2].is_complete]
+            heapq.heapify(self._heap)
+
+    def cancel(self, operation: DelayedOperation) -> None:
+        """Its connection is gone: forget it without an answer."""
+        if operation.is_complete:
+            return
+        operation.on_complete = None
+        self.retire([operation])
+
+    def expire(self, now_ms: int) -> list[DelayedOperation]:
+        """Operations whose deadline has come, in order of their deadlines."""
+        done: list[DelayedOperation] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now_ms:
+            operation = heapq.heappop(heap)[2]
+            if not operation.is_complete:
+                operation.is_complete = True
+                operation.on_deadline()
+                done.append(operation)
+        return self.retire(done)
+
+    def retire(self, operations: Sequence[DelayedOperation]) -> list[DelayedOperation]:
+        """Marks them complete and takes them off every list they wait on."""
+        for operation in operations:
+            operation.is_complete = True
+            operation.detach()
+        self._live -= len(operations)
+        return list(operations)
