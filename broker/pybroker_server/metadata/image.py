@@ -74,7 +74,7 @@ class TopicImage:
     name: str
     partitions: tuple[PartitionImage, ...]
     """By partition index, without holes."""
-    configs: Mapping[str, str] = _EMPTY
+    configs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     """Overrides only, as set by clients; defaults come from the broker's configuration."""
     mod_revision: int = 0
     """Of the topic's own key: rises when partitions are added, not when they or the configs change."""
