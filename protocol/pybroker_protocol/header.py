@@ -7,7 +7,8 @@ elsewhere; the client id is a string with a two-byte length in both. Response he
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from pybroker_protocol import messages
 from pybroker_protocol.api_keys import ApiKey
@@ -17,10 +18,13 @@ from pybroker_protocol.schema.classes import Message
 from pybroker_protocol.schema.nodes import HIGHEST_VERSION, Versions
 
 _HEADER: Final = struct.Struct(">hhih")
+_read_header: Final = _HEADER.unpack_from
+_new: Final = object.__new__
 _NEVER_FLEXIBLE: Final = HIGHEST_VERSION + 1
 
 
-class RequestHeader(NamedTuple):
+@dataclass(slots=True)
+class RequestHeader:
     """Key and version are the peer's: whether they are known and served is not decided here."""
 
     api_key: int
@@ -53,16 +57,24 @@ def decode_request_header(view: memoryview) -> tuple[RequestHeader, int]:
     Works for any key and version (an ApiVersions request of a version from the future must be answered,
     KIP-511). A client id that is not UTF-8 has its bad bytes replaced. Raises ProtocolError.
     """
+    header = _new(RequestHeader)  # without the constructor: this runs for every request
     try:
-        api_key, api_version, correlation_id, length = _HEADER.unpack_from(view)
-        position = 10
-        client_id = None
+        api_key, version, header.correlation_id, length = _read_header(view)
+        header.api_key = api_key
+        header.api_version = version
         if length >= 0:
-            position += length
-            client_id = str(view[10:position], "utf-8", "replace")
-        elif length != -1:
+            position = 10 + length
+            wire = view[10:position].tobytes()
+            try:
+                header.client_id = wire.decode()
+            except UnicodeDecodeError:
+                header.client_id = wire.decode("utf-8", "replace")
+        elif length == -1:
+            position = 10
+            header.client_id = None
+        else:
             raise ProtocolError(f"client id has length {length}")
-        if api_version >= _first_flexible[api_key]:
+        if version >= _first_flexible[api_key]:
             count = view[position]
             position += 1
             if count:
@@ -71,17 +83,17 @@ def decode_request_header(view: memoryview) -> tuple[RequestHeader, int]:
         raise ProtocolError(f"a request header cut short at {len(view)} bytes") from None
     if position > len(view):
         raise ProtocolError(f"a request header cut short at {len(view)} bytes")
-    return RequestHeader(api_key, api_version, correlation_id, client_id), position
+    return header, position
 
 
 def encode_request_header(header: RequestHeader) -> bytearray:
     """The header's bytes, without the frame size."""
-    key, version, correlation_id, client_id = header
-    if client_id is None:
-        out = bytearray(_HEADER.pack(key, version, correlation_id, -1))
+    key, version = header.api_key, header.api_version
+    if header.client_id is None:
+        out = bytearray(_HEADER.pack(key, version, header.correlation_id, -1))
     else:
-        wire = client_id.encode()
-        out = bytearray(_HEADER.pack(key, version, correlation_id, len(wire)))
+        wire = header.client_id.encode()
+        out = bytearray(_HEADER.pack(key, version, header.correlation_id, len(wire)))
         out += wire
     if version >= _first_flexible[key]:
         out.append(0)

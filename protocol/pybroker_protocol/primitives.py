@@ -17,7 +17,7 @@ TAGS_MAX: Final = 64
 """Tagged fields of one structure. Kafka has no limit; a structure of its protocol has at most four."""
 
 ELEMENTS_MIN: Final = 100_000
-_BYTES_PER_ELEMENT: Final = 16
+BYTES_PER_ELEMENT: Final = 16
 
 
 def elements_allowed(frame_bytes: int) -> int:
@@ -26,7 +26,7 @@ def elements_allowed(frame_bytes: int) -> int:
     An element of a few bytes on the wire becomes an object of some 200 bytes; this bounds what a frame can
     cost.
     """
-    return max(ELEMENTS_MIN, frame_bytes // _BYTES_PER_ELEMENT)
+    return max(ELEMENTS_MIN, frame_bytes // BYTES_PER_ELEMENT)
 
 
 def read_uvarint(view: memoryview, position: int) -> tuple[int, int]:

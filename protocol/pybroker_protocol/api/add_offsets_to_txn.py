@@ -1,4 +1,7 @@
-"""AddOffsetsToTxn."""
+"""AddOffsetsToTxn: a group's offsets become part of a transaction.
+
+v2 PRODUCER_FENCED (KIP-588), v3 flexible, v4 TRANSACTION_ABORTABLE (KIP-890).
+"""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""AddPartitionsToTxn."""
+"""AddPartitionsToTxn: partitions become part of a transaction.
+
+v0-3 come from clients, one transaction each; v3 flexible. v4 and later come from brokers, several transactions at
+once, or only ask whether partitions are part (KIP-890); v5 TRANSACTION_ABORTABLE.
+"""
 
 from typing import Final
 

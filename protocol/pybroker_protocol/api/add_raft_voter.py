@@ -1,4 +1,4 @@
-"""AddRaftVoter."""
+"""AddRaftVoter: add a controller to the metadata quorum (KIP-853). v1 may be answered before it is committed."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""AlterClientQuotas."""
+"""AlterClientQuotas: set or remove quotas (KIP-546). v1 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""AlterConfigs."""
+"""AlterConfigs: replace the whole configuration of resources; superseded by IncrementalAlterConfigs. v2 flexible."""
 
 from typing import Final
 

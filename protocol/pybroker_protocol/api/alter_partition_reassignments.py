@@ -1,4 +1,7 @@
-"""AlterPartitionReassignments."""
+"""AlterPartitionReassignments: move partitions to other brokers, or stop doing so (KIP-455).
+
+v1 may forbid that a reassignment changes the replication factor (KIP-860).
+"""
 
 from typing import Final
 

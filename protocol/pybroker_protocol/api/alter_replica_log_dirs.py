@@ -1,4 +1,4 @@
-"""AlterReplicaLogDirs."""
+"""AlterReplicaLogDirs: move replicas between a broker's log directories (KIP-113). v2 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""AlterShareGroupOffsets."""
+"""AlterShareGroupOffsets: move the start offsets of an empty share group (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""AlterUserScramCredentials."""
+"""AlterUserScramCredentials: add, change or remove SCRAM credentials (KIP-554)."""
 
 from typing import Final
 

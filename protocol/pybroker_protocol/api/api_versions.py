@@ -1,4 +1,8 @@
-"""ApiVersions."""
+"""ApiVersions: what the broker speaks, and which features are finalised.
+
+v3 is flexible and names the client's software (KIP-511); the response header stays at version 0 in every version, and
+a version that is not served is answered in version 0. v4 may carry features whose least version is 0 (KAFKA-17011).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ConsumerGroupDescribe."""
+"""ConsumerGroupDescribe: state, members and assignments of consumer groups (KIP-848). v1 member types (KIP-1099)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""ConsumerGroupHeartbeat."""
+"""ConsumerGroupHeartbeat: the whole membership of the consumer group protocol: join, report, receive, leave (KIP-848).
+
+Null means unchanged. v1 subscription by regular expression, and member ids made by the client (KIP-1082).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""CreateAcls."""
+"""CreateAcls: add access rules. v1 pattern types (KIP-290), v2 flexible, v3 user resources (KIP-373)."""
 
 from typing import Final
 

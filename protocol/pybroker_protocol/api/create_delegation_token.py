@@ -1,4 +1,4 @@
-"""CreateDelegationToken."""
+"""CreateDelegationToken: a token to authenticate with (KIP-48). v2 flexible, v3 for another owner (KIP-373)."""
 
 from typing import Final
 

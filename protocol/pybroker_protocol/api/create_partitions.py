@@ -1,4 +1,4 @@
-"""CreatePartitions."""
+"""CreatePartitions: raise the partition count of topics. v2 flexible, v3 THROTTLING_QUOTA_EXCEEDED (KIP-599)."""
 
 from typing import Final
 

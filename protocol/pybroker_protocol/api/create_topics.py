@@ -1,4 +1,8 @@
-"""CreateTopics."""
+"""CreateTopics: create topics, with counts or with a replica assignment by hand.
+
+v4 counts of -1 for the broker's defaults (KIP-464), v5 flexible and the effective configuration in the answer
+(KIP-525), v6 THROTTLING_QUOTA_EXCEEDED (KIP-599), v7 topic ids in the answer (KIP-516).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""DeleteGroups."""
+"""DeleteGroups: delete empty groups with their offsets (KIP-229). v2 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""DeleteRecords."""
+"""DeleteRecords: raise the log start offset of partitions; -1 stands for the high watermark. v2 flexible."""
 
 from typing import Final
 

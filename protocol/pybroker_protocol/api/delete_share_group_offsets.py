@@ -1,4 +1,4 @@
-"""DeleteShareGroupOffsets."""
+"""DeleteShareGroupOffsets: delete an empty share group's offsets of some topics (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""DeleteShareGroupState."""
+"""DeleteShareGroupState: between brokers: forget the state of share partitions (KIP-932)."""
 
 from typing import Final
 

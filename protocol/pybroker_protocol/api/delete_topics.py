@@ -1,4 +1,4 @@
-"""DeleteTopics."""
+"""DeleteTopics: delete topics. v4 flexible, v5 error messages, throttling (KIP-599), v6 by name or id (KIP-516)."""
 
 from typing import Final
 

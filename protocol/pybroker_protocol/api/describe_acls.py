@@ -1,4 +1,7 @@
-"""DescribeAcls."""
+"""DescribeAcls: the access rules that match a filter.
+
+v1 pattern types (KIP-290), v2 flexible, v3 user resources (KIP-373).
+"""
 
 from typing import Final
 

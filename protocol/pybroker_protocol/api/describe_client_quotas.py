@@ -1,4 +1,4 @@
-"""DescribeClientQuotas."""
+"""DescribeClientQuotas: the quotas of users, client ids and addresses (KIP-546). v1 flexible."""
 
 from typing import Final
 

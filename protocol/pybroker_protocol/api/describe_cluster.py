@@ -1,4 +1,7 @@
-"""DescribeCluster."""
+"""DescribeCluster: brokers, controller and cluster id (KIP-700).
+
+v1 asks for brokers or controllers (KIP-919), v2 may include fenced brokers (KIP-1073).
+"""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""DescribeConfigs."""
+"""DescribeConfigs: the configuration of topics, brokers and other resources, with where each value comes from.
+
+v1 synonyms and sources (KIP-226), v3 types and documentation (KIP-569), v4 flexible.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""DescribeDelegationToken."""
+"""DescribeDelegationToken: the tokens of some or all owners (KIP-48). v2 flexible, v3 their requesters (KIP-373)."""
 
 from typing import Final
 

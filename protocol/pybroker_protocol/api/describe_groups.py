@@ -1,4 +1,7 @@
-"""DescribeGroups."""
+"""DescribeGroups: state and members of classic groups.
+
+v3 authorised operations, v4 static members, v5 flexible, v6 GROUP_ID_NOT_FOUND for unknown groups (KIP-1043).
+"""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""DescribeLogDirs."""
+"""DescribeLogDirs: log directories of a broker and the replicas in them (KIP-113).
+
+v2 flexible, v3 a top-level error, v4 total and usable bytes (KIP-827), v5 which directories are cordoned (KIP-1066).
+"""
 
 from typing import Final
 

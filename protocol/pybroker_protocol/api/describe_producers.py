@@ -1,4 +1,4 @@
-"""DescribeProducers."""
+"""DescribeProducers: the producers that a partition remembers, with sequence and open transaction (KIP-664)."""
 
 from typing import Final
 

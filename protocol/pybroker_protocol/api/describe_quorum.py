@@ -1,4 +1,7 @@
-"""DescribeQuorum."""
+"""DescribeQuorum: leader, voters and observers of the metadata quorum (KIP-595).
+
+v1 times of the last fetch (KIP-836), v2 directory ids, endpoints and error messages (KIP-853).
+"""
 
 from typing import Final
 

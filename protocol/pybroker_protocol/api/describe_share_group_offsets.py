@@ -1,4 +1,4 @@
-"""DescribeShareGroupOffsets."""
+"""DescribeShareGroupOffsets: the start offsets of share groups (KIP-932). v1 lag (KIP-1226)."""
 
 from typing import Final
 

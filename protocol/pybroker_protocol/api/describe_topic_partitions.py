@@ -1,4 +1,4 @@
-"""DescribeTopicPartitions."""
+"""DescribeTopicPartitions: topics and partitions in pages, with eligible leader replicas (KIP-966)."""
 
 from typing import Final
 

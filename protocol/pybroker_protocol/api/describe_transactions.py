@@ -1,4 +1,4 @@
-"""DescribeTransactions."""
+"""DescribeTransactions: state of transactional ids (KIP-664)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""DescribeUserScramCredentials."""
+"""DescribeUserScramCredentials: which SCRAM mechanisms users have, and their iterations (KIP-554)."""
 
 from typing import Final
 

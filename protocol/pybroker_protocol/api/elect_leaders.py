@@ -1,4 +1,4 @@
-"""ElectLeaders."""
+"""ElectLeaders: elect preferred leaders, or (v1, KIP-460) others where no replica is in sync. v2 flexible."""
 
 from typing import Final
 

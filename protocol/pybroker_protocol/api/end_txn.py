@@ -1,4 +1,8 @@
-"""EndTxn."""
+"""EndTxn: commit or abort a transaction.
+
+v2 PRODUCER_FENCED (KIP-588), v3 flexible, v4 TRANSACTION_ABORTABLE, v5 bumps the producer epoch with every transaction
+and returns it (KIP-890).
+"""
 
 from typing import Final
 

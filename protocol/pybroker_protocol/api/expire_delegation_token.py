@@ -1,4 +1,4 @@
-"""ExpireDelegationToken."""
+"""ExpireDelegationToken: end a token or change its expiry (KIP-48). v2 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,9 @@
-"""Fetch."""
+"""Fetch: read batches from partitions, for consumers and followers; waits for `min_bytes` up to `max_wait_ms`.
+
+v4 read_committed, v5 log start offset, v7 sessions (KIP-227), v9 leader epoch (KIP-320), v10 zstd, v11 follower reads
+(KIP-392), v12 flexible and diverging epochs (KIP-595), v13 topics by id (KIP-516), v15 replica state (KIP-903),
+v16 node endpoints (KIP-951), v17 directory ids (KIP-853), v18 the follower's high watermark (KIP-1166).
+"""
 
 from typing import Final
 

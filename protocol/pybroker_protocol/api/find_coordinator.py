@@ -1,4 +1,8 @@
-"""FindCoordinator."""
+"""FindCoordinator: the broker that coordinates a group (key type 0), a transactional id (1) or a share partition (2).
+
+v1 key type, v3 flexible, v4 many keys at once (KIP-699), v5 TRANSACTION_ABORTABLE (KIP-890), v6 share groups, whose
+key is "group:topic id:partition" (KIP-932).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""GetTelemetrySubscriptions."""
+"""GetTelemetrySubscriptions: which metrics a client shall push, and how often (KIP-714)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""Heartbeat."""
+"""Heartbeat: a member of a classic group is alive, and learns of a rebalance by the error.
+
+v3 static members (KIP-345), v4 flexible.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""IncrementalAlterConfigs."""
+"""IncrementalAlterConfigs: set, delete, append to or subtract from single keys (KIP-339). v1 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""InitializeShareGroupState."""
+"""InitializeShareGroupState: between brokers: begin to keep the state of share partitions (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""JoinGroup."""
+"""JoinGroup: become a member of a classic group; answered when the rebalance has gathered everyone.
+
+v1 rebalance timeout, v4 a second request with the member id that the first was given (KIP-394), v5 static members
+(KIP-345), v6 flexible, v7 protocol type in the answer (KIP-559), v8 a reason (KIP-800), v9 `skip_assignment` (KIP-814).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""LeaveGroup."""
+"""LeaveGroup: remove members from a classic group. v3 several at once (KIP-345), v4 flexible, v5 reasons (KIP-800)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""ListConfigResources."""
+"""ListConfigResources: the resources that may carry configuration.
+
+v0 client metrics only (KIP-714), v1 by type (KIP-1142).
+"""
 
 from typing import Final
 

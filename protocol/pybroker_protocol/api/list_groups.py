@@ -1,4 +1,4 @@
-"""ListGroups."""
+"""ListGroups: the groups that a broker coordinates. v3 flexible, v4 by state (KIP-518), v5 by type (KIP-848)."""
 
 from typing import Final
 

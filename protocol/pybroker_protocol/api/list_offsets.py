@@ -1,4 +1,8 @@
-"""ListOffsets."""
+"""ListOffsets: the offset of a timestamp in a partition; special: -1 latest, -2 earliest, -3 greatest timestamp.
+
+v2 read_committed, v4 leader epoch, v5 OFFSET_NOT_AVAILABLE after an election, v6 flexible, v7 -3 (KIP-734),
+v8 -4 and v9 -5 for tiered logs (KIP-405, KIP-1005), v10 a timeout (KIP-1075), v11 -6 (KIP-1023).
+"""
 
 from typing import Final
 

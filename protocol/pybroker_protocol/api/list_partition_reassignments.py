@@ -1,4 +1,4 @@
-"""ListPartitionReassignments."""
+"""ListPartitionReassignments: the moves that are under way (KIP-455)."""
 
 from typing import Final
 

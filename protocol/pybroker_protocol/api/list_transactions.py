@@ -1,4 +1,7 @@
-"""ListTransactions."""
+"""ListTransactions: the transactional ids that a broker coordinates, by state and producer id (KIP-664).
+
+v1 by how long they have been open (KIP-994), v2 by a pattern (KIP-1152).
+"""
 
 from typing import Final
 

@@ -1,4 +1,9 @@
-"""Metadata."""
+"""Metadata: the brokers, and the partitions of some or all topics with their leaders.
+
+v0 asks for all topics by an empty list; from v1 that is null, and empty means none. v4 auto-creation on demand, v5
+offline replicas, v7 leader epochs (KIP-320), v8 authorised operations (KIP-430), v9 flexible, v10 topic ids in answers
+and v12 in questions (KIP-516), v11 without cluster operations (KIP-700), v13 a top-level error (KIP-1102).
+"""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""OffsetCommit."""
+"""OffsetCommit: store a group's positions.
+
+v2-4 carry a retention time, v6 leader epochs (KIP-320), v7 static members (KIP-345), v8 flexible, v9 member epochs of
+the consumer group protocol in place of the generation (KIP-848), v10 topics by id.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""OffsetDelete."""
+"""OffsetDelete: delete a group's stored positions of some partitions (KIP-496). Never flexible."""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""OffsetFetch."""
+"""OffsetFetch: a group's stored positions, of some or all topics.
+
+v2 null topics for all and a top-level error, v5 leader epochs, v6 flexible, v7 `require_stable` (KIP-447), v8 several
+groups at once (KIP-709), v9 member epochs (KIP-848), v10 topics by id.
+"""
 
 from typing import Final
 

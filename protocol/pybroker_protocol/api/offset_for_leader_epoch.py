@@ -1,4 +1,7 @@
-"""OffsetForLeaderEpoch."""
+"""OffsetForLeaderEpoch: where a leader epoch ends, by which consumers and followers find out that a log was truncated.
+
+v2 fencing by the current epoch (KIP-320), v3 replica id, v4 flexible.
+"""
 
 from typing import Final
 

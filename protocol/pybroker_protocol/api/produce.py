@@ -1,4 +1,9 @@
-"""Produce."""
+"""Produce: append record batches to partitions, acknowledged as `acks` asks (0: no response at all).
+
+v3 is the oldest that 4.x accepts (0-2 are advertised for old librdkafka, KAFKA-18659). v7 zstd (KIP-110), v8 errors
+per record (KIP-467), v9 flexible, v10 the current leader on NOT_LEADER (KIP-951), v11-12 transactions version 2
+(KIP-890), v13 topics by id (KIP-516).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""PushTelemetry."""
+"""PushTelemetry: a client's metrics, in OTLP (KIP-714)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ReadShareGroupState."""
+"""ReadShareGroupState: between brokers: a share partition's leader loads its state (KIP-932)."""
 
 from typing import Final
 

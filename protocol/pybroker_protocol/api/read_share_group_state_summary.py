@@ -1,4 +1,7 @@
-"""ReadShareGroupStateSummary."""
+"""ReadShareGroupStateSummary: between brokers: where share partitions start (KIP-932).
+
+v1 completed deliveries (KIP-1226).
+"""
 
 from typing import Final
 

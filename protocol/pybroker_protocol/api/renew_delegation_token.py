@@ -1,4 +1,4 @@
-"""RenewDelegationToken."""
+"""RenewDelegationToken: prolong a token (KIP-48). v2 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""SaslAuthenticate."""
+"""SaslAuthenticate: carries the tokens of the chosen mechanism. v1 session lifetime (KIP-368), v2 flexible."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""SaslHandshake."""
+"""SaslHandshake: choose a SASL mechanism.
+
+v0 is followed by bare tokens, v1 by SaslAuthenticate. Never flexible (KAFKA-9577).
+"""
 
 from typing import Final
 

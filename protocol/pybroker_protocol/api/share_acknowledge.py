@@ -1,4 +1,4 @@
-"""ShareAcknowledge."""
+"""ShareAcknowledge: accept, release, reject or (v2, KIP-1222) keep acquired records of a share group (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""ShareFetch."""
+"""ShareFetch: acquire records of a share group's partitions, and acknowledge earlier ones on the way (KIP-932).
+
+v0 was for early access and is gone. v2 acquire modes (KIP-1206) and renewals (KIP-1222).
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ShareGroupDescribe."""
+"""ShareGroupDescribe: state and members of share groups (KIP-932). v0 was for early access and is gone."""
 
 from typing import Final
 

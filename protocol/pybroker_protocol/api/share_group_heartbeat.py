@@ -1,4 +1,4 @@
-"""ShareGroupHeartbeat."""
+"""ShareGroupHeartbeat: membership of a share group (KIP-932). v0 was for early access and is gone."""
 
 from typing import Final
 

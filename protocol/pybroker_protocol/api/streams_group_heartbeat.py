@@ -1,4 +1,4 @@
-"""StreamsGroupHeartbeat."""
+"""StreamsGroupHeartbeat: a Kafka Streams member tells its topology and receives tasks (KIP-1071)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""SyncGroup."""
+"""SyncGroup: the leader of a classic group hands in the assignment, every member receives its part.
+
+v3 static members (KIP-345), v4 flexible, v5 protocol type and name, checked by the broker (KIP-559).
+"""
 
 from typing import Final
 

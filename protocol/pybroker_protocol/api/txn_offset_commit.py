@@ -1,4 +1,8 @@
-"""TxnOffsetCommit."""
+"""TxnOffsetCommit: store a group's positions when the transaction commits.
+
+v2 leader epochs, v3 flexible and checked against the group's membership (KIP-447), v4 TRANSACTION_ABORTABLE, v5 adds
+the group to the transaction by itself (KIP-890).
+"""
 
 from typing import Final
 

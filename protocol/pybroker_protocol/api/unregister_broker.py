@@ -1,4 +1,4 @@
-"""UnregisterBroker."""
+"""UnregisterBroker: forget a broker that is gone for good (KIP-500)."""
 
 from typing import Final
 

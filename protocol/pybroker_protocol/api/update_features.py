@@ -1,4 +1,7 @@
-"""UpdateFeatures."""
+"""UpdateFeatures: finalise feature versions (KIP-584).
+
+v1 upgrade types and a dry run, v2 one result for the whole request (KIP-1022).
+"""
 
 from typing import Final
 

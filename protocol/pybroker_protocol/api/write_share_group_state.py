@@ -1,4 +1,7 @@
-"""WriteShareGroupState."""
+"""WriteShareGroupState: between brokers: a share partition's leader saves its state (KIP-932).
+
+v1 how many deliveries are complete (KIP-1226).
+"""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""WriteTxnMarkers."""
+"""WriteTxnMarkers: the coordinator has commit or abort markers appended to partitions; also the admin's abort.
+
+v1 flexible, v2 the transaction version (KIP-1228).
+"""
 
 from typing import Final
 

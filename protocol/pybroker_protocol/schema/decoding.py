@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from pybroker_protocol import primitives
 from pybroker_protocol.errors import ProtocolError
+from pybroker_protocol.primitives import BYTES_PER_ELEMENT, ELEMENTS_MIN
 from pybroker_protocol.schema.classes import ZERO, Message, structure_classes, uuid_of
 from pybroker_protocol.schema.nodes import (
     EMPTY_LIST,
@@ -61,6 +62,7 @@ _NAMES: Final[dict[str, Any]] = {
         )
     },
 }
+_PAID_BY_MINIMUM_BYTES: Final = ELEMENTS_MIN * BYTES_PER_ELEMENT
 _NUMBERS_PER_ELEMENT_BITS: Final = 3
 
 
@@ -83,7 +85,8 @@ class DecoderSource(Source):
         what = f"{schema.name} version {self._version}"
         with self.block("def decode(view, p=0, left=0):"):
             self.line("end = len(view)")
-            self.line("left = left or elements_allowed(end)")
+            with self.block("if not left:"):
+                self.line(f"left = {ELEMENTS_MIN} if end <= {_PAID_BY_MINIMUM_BYTES} else elements_allowed(end)")
             with self.block("try:"):
                 self._struct(schema.root, "o")
                 self._flush()
@@ -230,8 +233,9 @@ class DecoderSource(Source):
         longer = "long_string" if is_string else "continue_uvarint"
         stop = self.fresh("e")
         value = {
-            "string": f"str(view[p:{stop}], 'utf-8')",
-            "bytes": f"bytes(view[p:{stop}])",
+            # Twice as fast as str(view, "utf-8") and bytes(view), which ask for the buffer protocol again.
+            "string": f"view[p:{stop}].tobytes().decode()",
+            "bytes": f"view[p:{stop}].tobytes()",
             "records": f"view[p:{stop}]",
         }[type_.name]
         with self._length("h" if is_string else "i", target, field, longer, nullable=nullable) as length:

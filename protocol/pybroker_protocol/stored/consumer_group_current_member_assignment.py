@@ -1,4 +1,4 @@
-"""ConsumerGroupCurrentMemberAssignment."""
+"""`__consumer_offsets`, key type 8: what one member owns now and what it is giving up (KIP-848)."""
 
 from typing import Final
 

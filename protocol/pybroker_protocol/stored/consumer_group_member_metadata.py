@@ -1,4 +1,4 @@
-"""ConsumerGroupMemberMetadata."""
+"""`__consumer_offsets`, key type 5: what a member of a consumer group subscribes to and can do (KIP-848)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ConsumerGroupMetadata."""
+"""`__consumer_offsets`, key type 3: the epoch of a consumer group (KIP-848), and a hash of its topics (KIP-1101)."""
 
 from typing import Final
 

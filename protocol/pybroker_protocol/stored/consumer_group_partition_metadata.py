@@ -1,4 +1,4 @@
-"""ConsumerGroupPartitionMetadata."""
+"""`__consumer_offsets`, key type 4: partition counts of subscribed topics; now a hash instead (KIP-1101)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ConsumerGroupRegularExpression."""
+"""`__consumer_offsets`, key type 16: the topics that a group's regular expression matched, as of when (KIP-848)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ConsumerGroupTargetAssignmentMember."""
+"""`__consumer_offsets`, key type 7: what the target assignment gives one member (KIP-848)."""
 
 from typing import Final
 

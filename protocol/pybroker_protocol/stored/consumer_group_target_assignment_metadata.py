@@ -1,4 +1,4 @@
-"""ConsumerGroupTargetAssignmentMetadata."""
+"""`__consumer_offsets`, key type 6: the epoch of a consumer group's target assignment, and its time (KIP-1263)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""ConsumerProtocolAssignment."""
+"""What the leader of a classic group assigns to a consumer, in SyncGroup's assignment. Preceded by its version (int16).
+
+The versions of the subscription; the fields never changed.
+"""
 
 from typing import Final
 

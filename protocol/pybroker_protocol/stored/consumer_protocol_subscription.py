@@ -1,4 +1,8 @@
-"""ConsumerProtocolSubscription."""
+"""What a consumer tells the leader of its classic group, in JoinGroup's metadata. Preceded by its version (int16).
+
+v1 owned partitions (KIP-429), v2 their generation (KIP-792), v3 rack (KIP-881). Newer versions only append fields, so
+a version that is not known is read as the newest that is.
+"""
 
 from typing import Final
 

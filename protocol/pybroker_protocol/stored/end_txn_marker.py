@@ -1,4 +1,4 @@
-"""EndTxnMarker."""
+"""Value of the control records that end a transaction, after its version (int16); the key says commit or abort."""
 
 from typing import Final
 

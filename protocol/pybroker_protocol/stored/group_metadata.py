@@ -1,4 +1,7 @@
-"""GroupMetadata."""
+"""`__consumer_offsets`, key type 2: a classic group with its members.
+
+v1 rebalance timeout, v2 time of the last change, v3 static members (KIP-345), v4 flexible (KIP-915).
+"""
 
 from typing import Final
 

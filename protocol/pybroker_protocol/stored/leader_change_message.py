@@ -1,4 +1,4 @@
-"""LeaderChangeMessage."""
+"""Value of the control record with which a leader of the metadata quorum begins. v1 directory ids (KIP-853)."""
 
 from typing import Final
 

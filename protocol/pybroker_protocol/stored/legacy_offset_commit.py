@@ -1,4 +1,4 @@
-"""LegacyOffsetCommit."""
+"""`__consumer_offsets`, key type 0: a committed position in the oldest form of the key; only read."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""OffsetCommit."""
+"""`__consumer_offsets`, key type 1: a position that a group committed.
+
+Value: v1 an expiry time, v2 without it, v3 leader epoch, v4 flexible, with the topic id as a tagged field (KIP-848).
+"""
 
 from typing import Final
 

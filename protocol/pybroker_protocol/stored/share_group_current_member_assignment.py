@@ -1,4 +1,4 @@
-"""ShareGroupCurrentMemberAssignment."""
+"""`__consumer_offsets`, key type 14: what one member of a share group has now (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ShareGroupMemberMetadata."""
+"""`__consumer_offsets`, key type 10: what a member of a share group subscribes to (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ShareGroupMetadata."""
+"""`__consumer_offsets`, key type 11: the epoch of a share group (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""ShareGroupStatePartitionMetadata."""
+"""`__consumer_offsets`, key type 15: which partitions of a share group have state, get or lose it (KIP-932)."""
 
 from typing import Final
 

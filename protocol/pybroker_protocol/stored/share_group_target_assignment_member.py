@@ -1,4 +1,4 @@
-"""ShareGroupTargetAssignmentMember."""
+"""`__consumer_offsets`, key type 13: what the target assignment gives one member of a share group (KIP-932)."""
 
 from typing import Final
 

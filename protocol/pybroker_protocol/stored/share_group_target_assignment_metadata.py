@@ -1,4 +1,4 @@
-"""ShareGroupTargetAssignmentMetadata."""
+"""`__consumer_offsets`, key type 12: the epoch of a share group's target assignment (KIP-932)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""StreamsGroupCurrentMemberAssignment."""
+"""`__consumer_offsets`, key type 22: the tasks that one member has now and those it is giving up (KIP-1071)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""StreamsGroupMemberMetadata."""
+"""`__consumer_offsets`, key type 19: a member of a streams group (KIP-1071)."""
 
 from typing import Final
 

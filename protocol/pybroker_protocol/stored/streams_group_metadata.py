@@ -1,4 +1,4 @@
-"""StreamsGroupMetadata."""
+"""`__consumer_offsets`, key type 17: the epoch of a streams group (KIP-1071)."""
 
 from typing import Final
 

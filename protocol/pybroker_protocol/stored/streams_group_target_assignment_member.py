@@ -1,4 +1,4 @@
-"""StreamsGroupTargetAssignmentMember."""
+"""`__consumer_offsets`, key type 21: the tasks that the target assignment gives one member (KIP-1071)."""
 
 from typing import Final
 

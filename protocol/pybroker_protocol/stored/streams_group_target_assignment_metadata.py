@@ -1,4 +1,4 @@
-"""StreamsGroupTargetAssignmentMetadata."""
+"""`__consumer_offsets`, key type 20: the epoch of a streams group's target assignment (KIP-1071)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""StreamsGroupTopology."""
+"""`__consumer_offsets`, key type 23: the topology of a streams application (KIP-1071)."""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""TransactionLog."""
+"""`__transaction_state`, key type 0: the state of a transactional id.
+
+v1 flexible, with the producer ids before and after and the client's transaction version as tagged fields (KIP-890).
+"""
 
 from typing import Final
 
