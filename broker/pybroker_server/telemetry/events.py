@@ -1,0 +1,189 @@
+"""Log lines: one event name and its facts per line, for people or as JSON, never one per record.
+
+Rules of this file: this is where structlog is imported, set up and handed out, and where every event name is listed
+(`EVENTS`; a test compares the list with the code). What comes from a peer is escaped and cut, so that nobody can
+forge a line or reach the terminal. A log that cannot be written is no reason to stop: the line is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TextIO
+
+from pybroker_server.runtime.ports import Clock
+
+
+def _import_structlog() -> Any:
+    """structlog loads rich's traceback printer when rich is there: 100 ms and 5 MB that this broker never uses."""
+    if "structlog" not in sys.modules and "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]
+        try:
+            import structlog
+        finally:
+            del sys.modules["rich"]
+    import structlog
+
+    return structlog
+
+
+structlog = _import_structlog()
+
+EVENTS: Final[Mapping[str, str]] = {
+    "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
+    "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
+    "connection_refused": "A peer did something for which its connection was closed.",
+    "metadata_store_unreachable": "The metadata store does not answer; the last image stays in force.",
+    "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
+    "setting_ignored": "A setting of other Kafkas was given and has no effect here.",
+}
+"""Every event name with what it means, by name."""
+
+_VALUE_CHARACTERS_MAX: Final = 400
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVEL_NAMES: Final = {"warning": "WARN", "exception": "ERROR", "critical": "FATAL"}
+
+
+class Logger(Protocol):
+    """What the parts log with: `logger.info("event_name", fact=value)`."""
+
+    def debug(self, event: str, **facts: object) -> object: ...
+    def info(self, event: str, **facts: object) -> object: ...
+    def warning(self, event: str, **facts: object) -> object: ...
+    def error(self, event: str, **facts: object) -> object: ...
+    def exception(self, event: str, **facts: object) -> object: ...
+
+
+def get_logger(name: str) -> Logger:
+    """A logger for one part; may be made before `configure_logging`."""
+    logger: Logger = structlog.get_logger(name)
+    return logger
+
+
+def configure_logging(
+    clock: Clock, *, as_json: bool = False, level: str = "info", stream: TextIO | None = None
+) -> None:
+    """Sets the process's log lines up; called once, by the command that starts a broker.
+
+    `level` is one of debug, info, warning, error. Lines go to standard output unless `stream` is given.
+    """
+    target = stream if stream is not None else sys.stdout
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _Renderer(clock, as_json=as_json),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *names: _LineLogger(target, str(names[0]) if names else "pybroker"),
+        cache_logger_on_first_use=True,
+    )
+
+
+class _LineLogger:
+    """Writes whole lines; structlog calls the method that is named after the level."""
+
+    __slots__ = ("_stream", "name")
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # a full disk or a closed pipe behind the log must not stop the broker
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Renderer:
+    """`[time] LEVEL event key=value (logger)`, Kafka's order of things, or one JSON object."""
+
+    def __init__(self, clock: Clock, *, as_json: bool) -> None:
+        self._clock = clock
+        self._as_json = as_json
+
+    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        facts = dict(event)
+        name = facts.pop("event", "")
+        level = str(facts.pop("level", method))
+        traceback = facts.pop("exception", None)
+        wall_ms = self._clock.wall_ms()
+        source = getattr(logger, "name", "pybroker")
+        if self._as_json:
+            time = datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds")
+            shown = {key: _json_value(value) for key, value in facts.items()}
+            line = {"time": time, "level": level, "logger": source, "event": name, **shown}
+            if traceback is not None:
+                line["exception"] = traceback
+            return json.dumps(line, default=str)
+        time = datetime.fromtimestamp(wall_ms // 1000).strftime("%Y-%m-%d %H:%M:%S")
+        text = "".join(f" {key}={_console_value(value)}" for key, value in facts.items())
+        upper = _LEVEL_NAMES.get(level, level.upper())
+        line_text = f"[{time},{wall_ms % 1000:03d}] {upper} {name}{text} ({source})"
+        return line_text if traceback is None else f"{line_text}\n{traceback}"
+
+
+def _json_value(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _cut(str(value))
+
+
+def _console_value(value: object) -> str:
+    text = _cut(str(value))
+    plain = text.isascii() and text.isprintable() and not any(c in text for c in ' "=')
+    return text if plain and text else json.dumps(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _VALUE_CHARACTERS_MAX else text[:_VALUE_CHARACTERS_MAX] + "..."
+
+
+class LineLimiter:
+    """Lets one line per key through in each interval and counts the others. Pure: the caller says when it is."""
+
+    def __init__(self, *, interval_ms: int = 10_000, keys_max: int = 1_024) -> None:
+        self._interval_ms = interval_ms
+        self._keys_max = keys_max
+        self._lines: OrderedDict[tuple[str, ...], list[int]] = OrderedDict()
+        """By key: when the last line passed, and how many were held back since; the longest unused key first."""
+
+    def admit(self, key: tuple[str, ...], now_ms: int) -> int | None:
+        """How many lines like it were held back since the last one, when this one may pass; else None."""
+        entry = self._lines.get(key)
+        if entry is None:
+            if len(self._lines) >= self._keys_max:
+                self._lines.popitem(last=False)
+            self._lines[key] = [now_ms, 0]
+            return 0
+        self._lines.move_to_end(key)
+        if now_ms - entry[0] < self._interval_ms:
+            entry[1] += 1
+            return None
+        held_back, entry[0], entry[1] = entry[1], now_ms, 0
+        return held_back
+
+
+class RefusalLog:
+    """`network.hub.ConnectionEvents` as log lines: one per peer host and kind in each interval."""
+
+    def __init__(self, clock: Clock, logger: Logger | None = None, limiter: LineLimiter | None = None) -> None:
+        self._clock = clock
+        self._logger = get_logger("pybroker.network") if logger is None else logger
+        self._limiter = LineLimiter() if limiter is None else limiter
+
+    def connection_refused(self, kind: str, peer: str, reason: str) -> None:
+        """`peer` is `host:port`; the port changes with every try and does not count."""
+        host = peer.rpartition(":")[0] or peer
+        held_back = self._limiter.admit((kind, host), self._clock.monotonic_ms())
+        if held_back is None:
+            return
+        more = {"more_like_it": held_back} if held_back else {}
+        self._logger.warning("connection_refused", kind=kind, peer=peer, reason=reason, **more)
