@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.support.manual_time import ManualTime
+from tests.support.runtimes import manual_runtime
 
 from pybroker_server.metadata.store import MetadataStore
-from pybroker_server.metadata.stores import StorePorts, open_store
-from pybroker_server.runtime.blocking_threads import BlockingThreads
-from pybroker_server.runtime.disk_os import OsDisk
+from pybroker_server.metadata.stores import open_store
+from pybroker_server.runtime.runtime import Runtime
 
 
 @pytest.fixture
@@ -21,10 +20,9 @@ def time() -> ManualTime:
 
 
 @pytest.fixture
-async def ports(time: ManualTime) -> AsyncIterator[StorePorts]:
-    blocking = BlockingThreads(asyncio.get_running_loop(), 2)
-    yield StorePorts(OsDisk(), time, time, blocking)
-    blocking.close()
+async def runtime(time: ManualTime) -> AsyncIterator[Runtime]:
+    async with manual_runtime(time) as made:
+        yield made
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite-shared"])
@@ -37,7 +35,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str, ports: StorePorts) -> AsyncIterator[MetadataStore]:
-    opened = await open_store(url, ports)
+async def store(url: str, runtime: Runtime) -> AsyncIterator[MetadataStore]:
+    opened = await open_store(url, runtime)
     yield opened
     await opened.close()

@@ -6,46 +6,35 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from pybroker_server.metadata.memory import MemoryStore
 from pybroker_server.metadata.sqlite import SqliteStore
 from pybroker_server.metadata.store import MetadataStore
-from pybroker_server.runtime.ports import Blocking, Clock, Disk, Timers
+from pybroker_server.runtime.runtime import Runtime
 
 
 class StoreUrlError(ValueError):
     """The URL names no store that can be opened; the message is fit for the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class StorePorts:
-    """What the stores need of the outside world."""
-
-    disk: Disk
-    clock: Clock
-    timers: Timers
-    blocking: Blocking
-
-
-async def open_store(url: str, ports: StorePorts) -> MetadataStore:
+async def open_store(url: str, runtime: Runtime) -> MetadataStore:
     """Raises StoreUrlError for a bad URL, StoreError when the store cannot be opened."""
     parts = urlsplit(url)
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         known = ", ".join(f"{scheme}://" for scheme in _OPENERS)
         raise StoreUrlError(f"metadata.store.url: {url!r} names no known store; known are {known}")
-    return await opener(url, parts, ports)
+    return await opener(url, parts, runtime)
 
 
-async def _open_memory(url: str, parts: SplitResult, ports: StorePorts) -> MetadataStore:
+async def _open_memory(url: str, parts: SplitResult, runtime: Runtime) -> MetadataStore:
     if parts.netloc or parts.path or parts.query:
         raise StoreUrlError(f"metadata.store.url: {url!r}: nothing may follow memory://")
-    return MemoryStore(ports.clock, ports.timers)
+    return MemoryStore(runtime.clock, runtime.timers)
 
 
-async def _open_sqlite(url: str, parts: SplitResult, ports: StorePorts) -> MetadataStore:
+async def _open_sqlite(url: str, parts: SplitResult, runtime: Runtime) -> MetadataStore:
     path = unquote(parts.path)
     if parts.netloc or not path.strip("/") or path.endswith("/"):
         raise StoreUrlError(f"metadata.store.url: {url!r}: write sqlite:///absolute/path/of/the/file")
@@ -55,15 +44,15 @@ async def _open_sqlite(url: str, parts: SplitResult, ports: StorePorts) -> Metad
         raise StoreUrlError(f"metadata.store.url: {url!r}: the only option is shared=true or shared=false")
     return await SqliteStore.open(
         path,
-        disk=ports.disk,
-        clock=ports.clock,
-        timers=ports.timers,
-        blocking=ports.blocking,
+        disk=runtime.disk,
+        clock=runtime.clock,
+        timers=runtime.timers,
+        blocking=runtime.blocking,
         shared=shared == "true",
     )
 
 
-_OPENERS: dict[str, Callable[[str, SplitResult, StorePorts], Awaitable[MetadataStore]]] = {
+_OPENERS: dict[str, Callable[[str, SplitResult, Runtime], Awaitable[MetadataStore]]] = {
     "sqlite": _open_sqlite,
     "memory": _open_memory,
 }

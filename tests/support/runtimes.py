@@ -1,0 +1,36 @@
+"""A runtime for tests: real files and threads, time that moves only when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.support.manual_time import ManualTime
+
+from pybroker_server.runtime.blocking_threads import BlockingThreads
+from pybroker_server.runtime.buffers import BufferPool
+from pybroker_server.runtime.disk_os import OsDisk
+from pybroker_server.runtime.entropy import SystemEntropy
+from pybroker_server.runtime.runtime import Runtime
+from pybroker_server.runtime.tasks import TaskOwner
+
+
+@asynccontextmanager
+async def manual_runtime(time: ManualTime) -> AsyncIterator[Runtime]:
+    """Ends its tasks when the block is left; a task that failed makes the block fail."""
+    blocking = BlockingThreads(asyncio.get_running_loop(), 2)
+    try:
+        async with TaskOwner("test") as tasks:
+            yield Runtime(
+                clock=time,
+                entropy=SystemEntropy(),
+                disk=OsDisk(),
+                blocking=blocking,
+                timers=time,
+                tasks=tasks,
+                buffers=BufferPool(),
+            )
+            tasks.cancel()
+    finally:
+        blocking.close()
