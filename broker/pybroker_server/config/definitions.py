@@ -1,7 +1,7 @@
 """Every configuration key that the broker knows: Kafka 4.3's and the few of our own, each in one place.
 
-Rules of this file: look-ups over the tables `table_*.py`; nothing here reads a value. Three keys are our own:
-`cluster.id`, `metadata.store.url`, `durability` (broker and topic). Four of Kafka's broker keys have another default
+Rules of this file: look-ups over the tables `table_*.py`; nothing here reads a value. Four keys are our own:
+`cluster.id`, `metadata.store.url`, `durability` and `message.format.validation` (both of broker and topic). Four of Kafka's broker keys have another default
 here: `listeners` (loopback), `log.dir` (a directory of the user), `max.connections` and `queued.max.request.bytes`
 (limits where Kafka has none).
 """
@@ -30,7 +30,7 @@ BROKER: Final[dict[str, ConfigDef]] = parse_table("".join(module.TABLE for modul
 TOPIC: Final[dict[str, ConfigDef]] = parse_table(table_topic.TABLE)
 """Topic keys by name."""
 
-OWN: Final = frozenset({"cluster.id", "metadata.store.url", "durability"})
+OWN: Final = frozenset({"cluster.id", "metadata.store.url", "durability", "message.format.validation"})
 """Keys that Kafka does not have."""
 
 IGNORED: Final = frozenset(

@@ -118,6 +118,8 @@ log.local.retention.ms | long | -2 | -2.. | cluster-wide
     Age at which segments that are in remote storage leave the local disk; -2: `log.retention.ms`.
 log.local.retention.bytes | long | -2 | -2.. | cluster-wide
     Local size above which segments in remote storage leave the disk; -2: `log.retention.bytes`.
+message.format.validation | string | header | one(header,full) | read-only
+    `header`: the CRC and the header of a produced batch are checked. `full`: every record in it as well.
 durability | string | fsync | one(fsync,page-cache) | read-only
     `fsync`: what acks=all acknowledges is on the device. `page-cache`: Kafka's own trade, in memory only.
 """

@@ -77,6 +77,9 @@ remote.log.delete.on.disable | boolean | false | - | topic
     Delete the remote segments when remote storage is turned off for the topic.
 internal.segment.bytes | int | - | - | topic | internal
     A segment size below the usual minimum, for tests.
+message.format.validation | string | header | one(header,full) | topic \
+| from=message.format.validation
+    `header`: the CRC and the header of a produced batch are checked. `full`: every record in it as well.
 durability | string | fsync | one(fsync,page-cache) | topic | from=durability
     `fsync`: what acks=all acknowledges is on the device. `page-cache`: Kafka's own trade, in memory only.
 """

@@ -31,7 +31,7 @@ def kafka_facts(scope: str) -> dict[str, list[str]]:
 def test_every_key_of_kafka_is_known_and_no_other_beside_our_own() -> None:
     assert set(BROKER) - set(kafka_facts("broker")) == OWN | QUOTA_KEYS_BESIDE_KAFKAS_TABLE | AUTHORIZER_KEYS
     assert set(kafka_facts("broker")) <= set(BROKER)
-    assert set(TOPIC) - set(kafka_facts("topic")) == {"durability"}
+    assert set(TOPIC) - set(kafka_facts("topic")) == {"durability", "message.format.validation"}
     assert set(kafka_facts("topic")) <= set(TOPIC)
 
 
