@@ -32,7 +32,7 @@ class CliError(click.ClickException):
         super().__init__(what)
         self.cause = cause
         self.hint = hint
-        self.exit_code = code
+        self.code = code
 
     def format_message(self) -> str:
         parts = [self.message]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pybroker_server.config.definitions import find_broker
+from pybroker_server.config.definitions import BROKER, find_broker, is_ignored, nearest
 from pybroker_server.config.notation import ConfigType
 
 
@@ -55,6 +55,9 @@ def parse_flags(arguments: Sequence[str]) -> ParsedFlags:
 
 def _following_value(flag: str, key: str, rest: list[str]) -> str:
     definition = find_broker(key)
+    if definition is None and flag != "--override" and not is_ignored(key):
+        close = nearest(key, BROKER)
+        raise FlagError(f"no such option: {flag}" + (f"; did you mean --{close.replace('.', '-')}?" if close else ""))
     if rest and not rest[0].startswith("--"):
         is_boolean = definition is not None and definition.type is ConfigType.BOOLEAN
         if not is_boolean or rest[0].lower() in ("true", "false"):

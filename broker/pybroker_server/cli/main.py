@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from pybroker_server.cli.errors import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_USAGE
+from pybroker_server.cli.errors import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_USAGE, CliError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve:serve", "Run a broker."),
@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         click.echo("", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except CliError as error:
+        error.show()
+        sys.exit(error.code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
