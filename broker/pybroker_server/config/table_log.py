@@ -53,7 +53,7 @@ log.flush.offset.checkpoint.interval.ms | int | 60000 | 0.. | read-only
 log.flush.start.offset.checkpoint.interval.ms | int | 60000 | 0.. | read-only
     How often the first offset of each log is written down.
 log.preallocate | boolean | false | - | cluster-wide
-    Reserve the whole segment file on disk when it is created.
+    Kafka reserves the whole segment file when it is created; accepted without effect.
 log.initial.task.delay.ms | long | 30000 | 0.. | read-only | internal
     Wait after start-up before the first periodic task over the logs runs.
 log.dir.failure.timeout.ms | long | 30000 | 1.. | read-only

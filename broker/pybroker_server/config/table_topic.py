@@ -52,7 +52,7 @@ compression.lz4.level | int | 9 | 1..17 | topic | from=compression.lz4.level
 compression.zstd.level | int | 3 | -131072..22 | topic | from=compression.zstd.level
     Level used when the broker itself compresses with zstd.
 preallocate | boolean | false | - | topic | from=log.preallocate
-    Reserve the whole segment file on disk when it is created.
+    Kafka reserves the whole segment file when it is created; accepted without effect.
 message.timestamp.type | string | CreateTime | one(CreateTime,LogAppendTime) | topic \
 | from=log.message.timestamp.type
     Which time a record carries: the producer's (`CreateTime`) or the broker's (`LogAppendTime`).
@@ -62,9 +62,9 @@ message.timestamp.before.max.ms | long | 9223372036854775807 | 0.. | topic \
 message.timestamp.after.max.ms | long | 3600000 | 0.. | topic | from=log.message.timestamp.after.max.ms
     A record may be at most this much ahead of the broker's clock when it is produced.
 leader.replication.throttled.replicas | list | '' | throttle | topic
-    Replicas throttled on the leader's side, as `partition:broker` pairs, or `*` for all.
+    Replicas throttled on the leader's side, as `partition:broker` pairs or `*`; not in force yet.
 follower.replication.throttled.replicas | list | '' | throttle | topic
-    Replicas throttled on the follower's side, as `partition:broker` pairs, or `*` for all.
+    Replicas throttled on the follower's side, as `partition:broker` pairs or `*`; not in force yet.
 remote.storage.enable | boolean | false | - | topic
     Keep closed segments in remote storage as well; refused while the broker has none.
 local.retention.ms | long | -2 | -2.. | topic | from=log.local.retention.ms
