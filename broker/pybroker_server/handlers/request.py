@@ -30,16 +30,12 @@ class ConnectionInfo:
     client_software_name: str = "unknown"
     client_software_version: str = "unknown"
     is_inter_broker: bool = False
+    throttle_ms: int = 0
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. `received_us` is `Clock.monotonic_us`, `now_ms` is `Clock.monotonic_ms` when it was
-    parsed.
-
-    `throttle_ms` is the one field a handler sets: what its response's `throttle_time_ms` says. The response
-    leaves at once and the connection is not read for that long afterwards (KIP-219).
-    """
+    """One request. `received_us` is `Clock.monotonic_us`, `now_ms` is `Clock.monotonic_ms`, when it came."""
 
     api_key: int
     api_version: int
@@ -49,7 +45,6 @@ class RequestContext:
     received_us: int
     now_ms: int
     wall_ms: int
-    throttle_ms: int = 0
 
 
 class Pending(Generic[R]):
@@ -99,7 +94,7 @@ NO_RESPONSE: Final = _NoResponse()
 """Produce with acks=0 that succeeded: nothing is sent, the next response takes the slot."""
 
 
-class CloseConnection(Exception):  # noqa: N818 - it is an instruction, not an error of ours
+class CloseConnection(Exception):
     """Raised by a handler when Kafka would close the connection instead of answering (acks=0 with an
     error)."""
 

@@ -28,8 +28,7 @@ class ConnectionLimits:
     _allowance_at_ms: int = 0
 
     def wait_ms(self, now_ms: int) -> int:
-        """How long the next connection has to wait for its turn; 0: take it, and it is counted against the
-        rate."""
+        """How long the next connection has to wait for its turn; 0: it may be taken now."""
         if self._allowance < 0:
             self._allowance = self.max_per_second
         else:
@@ -37,9 +36,12 @@ class ConnectionLimits:
             self._allowance = min(self._allowance + gained, float(self.max_per_second))
         self._allowance_at_ms = now_ms
         if self._allowance >= 1:
-            self._allowance -= 1
             return 0
         return max(1, round((1 - self._allowance) * _RATE_WINDOW_MS / self.max_per_second))
+
+    def accepted(self) -> None:
+        """Counts a connection against the rate, whether it is then kept or not."""
+        self._allowance -= 1
 
     def refusal_for(self, ip: str) -> str | None:
         """Why a connection from `ip` may not be taken now; None: it may."""
