@@ -16,17 +16,22 @@ STRING_BYTES_MAX: Final = 32767
 TAGS_MAX: Final = 64
 """Tagged fields of one structure. Kafka has no limit; a structure of its protocol has at most four."""
 
-ELEMENTS_MIN: Final = 100_000
-BYTES_PER_ELEMENT: Final = 16
+REQUEST_ELEMENTS_MAX: Final = 100_000
+"""Array elements that one request may have in all, however large its frame is.
+
+An element of two bytes on the wire becomes an object of some 200 bytes and half a microsecond of work: this bounds
+what one request can cost to 20 MB and 50 ms. A number in an array counts for an eighth.
+"""
+
+_BYTES_PER_ELEMENT: Final = 16
 
 
 def elements_allowed(frame_bytes: int) -> int:
-    """The element budget of a frame: 100,000, or more where a large frame pays for them with 16 bytes each.
+    """The element budget of anything but requests: large frames pay for more elements with 16 bytes each.
 
-    An element of a few bytes on the wire becomes an object of some 200 bytes; this bounds what a frame can
-    cost.
+    A client trusts its broker further than the broker trusts a client: Metadata of a large cluster is one response.
     """
-    return max(ELEMENTS_MIN, frame_bytes // BYTES_PER_ELEMENT)
+    return max(REQUEST_ELEMENTS_MAX, frame_bytes // _BYTES_PER_ELEMENT)
 
 
 def read_uvarint(view: memoryview, position: int) -> tuple[int, int]:
@@ -104,11 +109,11 @@ def length_refused(field: str, length: int) -> ProtocolError:
     return ProtocolError(f"{field} has length {length}")
 
 
-def count_refused(field: str, count: int, remaining: int, budget: int) -> ProtocolError:
-    """`budget` is what was left of it after these elements."""
-    if budget < 0:
-        return ProtocolError(f"{field} has {count} elements; the request has more than it may have in all")
-    return ProtocolError(f"{field} has {count} elements in {max(remaining, 0)} bytes")
+def count_refused(field: str, count: int, least_size: int, remaining: int) -> ProtocolError:
+    """A count that its bytes cannot hold, or else one that is past the element budget."""
+    if count * least_size > remaining:
+        return ProtocolError(f"{field} has {count} elements in {max(remaining, 0)} bytes")
+    return ProtocolError(f"{field} has {count} elements; the request has more than it may have in all")
 
 
 def tag_size_refused(field: str) -> ProtocolError:

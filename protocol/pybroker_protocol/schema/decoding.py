@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from pybroker_protocol import primitives
 from pybroker_protocol.errors import ProtocolError
-from pybroker_protocol.primitives import BYTES_PER_ELEMENT, ELEMENTS_MIN
+from pybroker_protocol.primitives import REQUEST_ELEMENTS_MAX
 from pybroker_protocol.schema.classes import ZERO, Message, structure_classes, uuid_of
 from pybroker_protocol.schema.nodes import (
     EMPTY_LIST,
@@ -62,7 +62,6 @@ _NAMES: Final[dict[str, Any]] = {
         )
     },
 }
-_PAID_BY_MINIMUM_BYTES: Final = ELEMENTS_MIN * BYTES_PER_ELEMENT
 _NUMBERS_PER_ELEMENT_BITS: Final = 3
 
 
@@ -86,7 +85,8 @@ class DecoderSource(Source):
         with self.block("def decode(view, p=0, left=0):"):
             self.line("end = len(view)")
             with self.block("if not left:"):
-                self.line(f"left = {ELEMENTS_MIN} if end <= {_PAID_BY_MINIMUM_BYTES} else elements_allowed(end)")
+                is_request = schema.name.endswith("Request")
+                self.line(f"left = {REQUEST_ELEMENTS_MAX}" if is_request else "left = elements_allowed(end)")
             with self.block("try:"):
                 self._struct(schema.root, "o")
                 self._flush()
@@ -273,4 +273,4 @@ class DecoderSource(Source):
     def _charge(self, field: Field, n: str, cost: str, least_size: int) -> None:
         self.line(f"left -= {cost}")
         with self.block(f"if left < 0 or {n} * {least_size} > end - p:"):
-            self.line(f"raise count_refused({field.name!r}, {n}, end - p, left)")
+            self.line(f"raise count_refused({field.name!r}, {n}, {least_size}, end - p)")
