@@ -192,6 +192,27 @@ def text_or_base64(data: bytes | None) -> str | dict[str, str] | None:
         return {"base64": base64.b64encode(data).decode()}
 
 
+class RecordLike(Protocol):
+    """A record of the wire or of the SDK."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+def shown_record(topic: str, partition: int, record: RecordLike) -> ShownRecord:
+    return ShownRecord(
+        topic, partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+    )
+
+
 def as_json(record: ShownRecord) -> dict[str, object]:
     """A record as `consume -o json` prints it; the keys are stable."""
     return {

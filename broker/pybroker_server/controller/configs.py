@@ -67,7 +67,7 @@ def plan_replace(
     return _broker_change(image, resource, lambda _: replace_broker(values, config, cluster_wide=cluster_wide))
 
 
-def find_topic(image: MetadataImage, name: str) -> TopicImage:
+def _find_topic(image: MetadataImage, name: str) -> TopicImage:
     topic = image.topics_by_name.get(name)
     if topic is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
@@ -86,7 +86,7 @@ def config_errors() -> Iterator[None]:
 
 
 def _topic_change(image: MetadataImage, resource: TopicResource, new_overrides: NewOverrides) -> Change:
-    topic = find_topic(image, resource.name)
+    topic = _find_topic(image, resource.name)
     key = topic_config_key(topic.topic_id)
     change = _override_change(key, topic.configs, topic.configs_mod_revision, new_overrides)
     if not change.is_empty:

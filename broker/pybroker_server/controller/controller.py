@@ -33,7 +33,15 @@ from pybroker_server.controller.brokers import (
 from pybroker_server.controller.change import Change, joined
 from pybroker_server.controller.configs import Resource, plan_alter, plan_replace
 from pybroker_server.controller.internal_topics import auto_topic
-from pybroker_server.controller.topics import Draw, NewTopic, collision, plan_create, plan_delete, plan_grow
+from pybroker_server.controller.topics import (
+    Draw,
+    NewTopic,
+    check_total,
+    collision,
+    plan_create,
+    plan_delete,
+    plan_grow,
+)
 from pybroker_server.metadata.image import BrokerImage, MetadataImage, TopicImage
 from pybroker_server.metadata.keys import (
     CLUSTER_KEY,
@@ -122,8 +130,10 @@ class Controller:
     ) -> list[TopicOutcome]:
         """One outcome for each topic wanted, in their order; names are not given twice.
 
-        With `validate_only` the outcome shows the topic as it would be, under an id that is not used.
+        Raises KafkaError for what concerns the request as a whole. With `validate_only` an outcome shows the
+        topic as it would be, under an id that is not used.
         """
+        check_total(wanted, config)
         draws = [self._draw() for _ in wanted]
         for _ in range(ATTEMPTS_MAX):
             planned = _plan_creations(self._publisher.image, wanted, config, draws)

@@ -9,15 +9,15 @@ its id is another.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
-from pybroker_server.config.dynamic import ConfigRequestError, replace_topic
-from pybroker_server.config.values import ConfigError
+from pybroker_server.config.dynamic import replace_topic
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
+from pybroker_server.controller.configs import config_errors
 from pybroker_server.controller.placement import is_active, place_replicas
 from pybroker_server.metadata.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
 from pybroker_server.metadata.keys import (
@@ -64,7 +64,7 @@ def check_name(name: str) -> None:
     if not name:
         problem = "the empty string is not allowed"
     elif name in (".", ".."):
-        problem = "'.' or '..' is not allowed"
+        problem = f"'{name}' is not allowed"
     elif len(name) > TOPIC_NAME_CHARACTERS_MAX:
         problem = f"the length of '{name[:20]}...' is longer than the max allowed length {TOPIC_NAME_CHARACTERS_MAX}"
     elif not _LEGAL_NAME.fullmatch(name):
@@ -72,6 +72,15 @@ def check_name(name: str) -> None:
     else:
         return
     raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {problem}")
+
+
+def check_total(wanted: Iterable[NewTopic], config: BrokerConfig) -> None:
+    """Raises POLICY_VIOLATION when one request asks for too many partitions, over all its topics."""
+    counts = [
+        len(one.assignments) or (config.num_partitions if one.partition_count == -1 else one.partition_count)
+        for one in wanted
+    ]
+    _check_total(sum(count for count in counts if count > 0))
 
 
 def plan_create(image: MetadataImage, wanted: NewTopic, config: BrokerConfig, draw: Draw) -> tuple[Change, TopicImage]:
@@ -126,7 +135,7 @@ def plan_grow(
             ErrorCode.INVALID_PARTITIONS,
             f"The topic {topic.name} currently has {present} partition(s); {count} would not be an increase.",
         )
-    _check_partition_count(count - present)
+    _check_total(count - present)
     replication_factor = len(topic.partitions[0].replicas)
     if assignments is None:
         replicas = place_replicas(
@@ -150,13 +159,17 @@ def plan_grow(
     )
 
 
+def _check_total(partitions: int) -> None:
+    if partitions > PARTITIONS_PER_REQUEST_MAX:
+        raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+
+
 def _checked_configs(configs: Mapping[str, str | None], config: BrokerConfig) -> dict[str, str]:
-    try:
+    nulls = [name for name, value in configs.items() if value is None]
+    if nulls:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {','.join(nulls)}")
+    with config_errors():
         return replace_topic(configs, config)
-    except ConfigRequestError as error:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
-    except ConfigError as error:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, str(error)) from error
 
 
 def _wanted_replicas(image: MetadataImage, wanted: NewTopic, config: BrokerConfig, draw: Draw) -> list[tuple[int, ...]]:
@@ -171,7 +184,6 @@ def _wanted_replicas(image: MetadataImage, wanted: NewTopic, config: BrokerConfi
     if count < -1 or count == 0:
         raise KafkaError(ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
     count = config.num_partitions if count == -1 else count
-    _check_partition_count(count)
     return place_replicas(
         list(image.brokers.values()),
         count,
@@ -179,11 +191,6 @@ def _wanted_replicas(image: MetadataImage, wanted: NewTopic, config: BrokerConfi
         start=draw.start,
         shift=draw.shift,
     )
-
-
-def _check_partition_count(count: int) -> None:
-    if count > PARTITIONS_PER_REQUEST_MAX:
-        raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
 
 
 def _checked_assignments(image: MetadataImage, wanted: NewTopic) -> list[tuple[int, ...]]:
@@ -203,7 +210,6 @@ def _checked_assignments(image: MetadataImage, wanted: NewTopic) -> list[tuple[i
         by_index[index] = tuple(nodes)
     if sorted(by_index) != list(range(len(by_index))):
         raise _bad_assignment("partitions should be a consecutive 0-based integer sequence")
-    _check_partition_count(len(by_index))
     return [by_index[index] for index in range(len(by_index))]
 
 

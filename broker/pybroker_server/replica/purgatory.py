@@ -42,10 +42,10 @@ class DelayedOperation:
 
     __slots__ = ("deadline_ms", "is_complete", "on_complete")
 
-    def __init__(self, on_complete: Callable[[Any], None]) -> None:
+    def __init__(self, on_complete: Callable[[Any], None] | None = None) -> None:
         self.deadline_ms = 0
         self.is_complete = False
-        self.on_complete: Callable[[Any], None] | None = on_complete
+        self.on_complete = on_complete
 
     def attach(self) -> None:
         """Enters the lists it waits on."""
@@ -85,7 +85,7 @@ class DelayedProduce(DelayedOperation):
 
     __slots__ = ("errors", "waits")
 
-    def __init__(self, on_complete: Callable[[DelayedProduce], None]) -> None:
+    def __init__(self, on_complete: Callable[[DelayedProduce], None] | None = None) -> None:
         super().__init__(on_complete)
         self.waits: dict[int, ProduceWait] = {}
         self.errors: dict[int, ErrorCode] = {}

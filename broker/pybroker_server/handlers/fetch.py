@@ -1,0 +1,219 @@
+"""Fetch (key 1), versions 4 to 18: record batches from an offset on, as they lie on disk.
+
+A client may keep a session and then names only what changed (KIP-227); without one every request lists all. What is
+returned is whole batches below the high watermark, or below the last stable offset for read_committed; the batch that
+holds the asked offset comes whole, its head is the client's to skip. When there is less than `min_bytes` the answer waits
+for more, for at most `max_wait_ms`; errors and divergence are answered at once.
+
+Replicas do not fetch here: a request that says it comes from one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from pybroker_protocol.api_keys import ApiKey
+from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.messages import FetchRequest, FetchResponse
+
+from pybroker_server.handlers.leader_hints import leader_addresses
+from pybroker_server.handlers.registry import handles
+from pybroker_server.handlers.request import Pending, Reply, RequestContext
+from pybroker_server.handlers.services import Services
+from pybroker_server.replica.fetch import EMPTY, FetchTarget, PartitionData, ReplicaFetch, error_data
+from pybroker_server.replica.fetch_session import (
+    FINAL_EPOCH,
+    INVALID_SESSION_ID,
+    SESSIONLESS,
+    SessionContext,
+    SessionKind,
+)
+
+TopicResult = FetchResponse.FetchableTopicResponse
+
+_FIRST_ID_VERSION = 13
+_FIRST_HINT_VERSION = 16
+_READ_UNCOMMITTED = 0
+_READ_COMMITTED = 1
+_HINTED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
+
+
+def refuse_all(context: RequestContext, request: FetchRequest, code: ErrorCode) -> FetchResponse:
+    """A response that says `code` of the request (version 7+) and of every partition in it."""
+    return FetchResponse(
+        error_code=code,
+        responses=[
+            TopicResult(
+                topic=topic.topic,
+                topic_id=topic.topic_id,
+                partitions=[_not_read(asked.partition, code) for asked in topic.partitions],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+@handles(ApiKey.FETCH, 4, 18, error_response=refuse_all)
+def handle_fetch(services: Services, context: RequestContext, request: FetchRequest) -> Reply:
+    """See the head of this file."""
+    refusal = _refusal(request)
+    if refusal is not None:
+        return refuse_all(context, request, refusal)
+    session = SESSIONLESS
+    if request.session_epoch != FINAL_EPOCH or request.session_id != INVALID_SESSION_ID:
+        session = services.fetch_sessions.begin(request, context.api_version, context.now_ms)
+        if session.error is not ErrorCode.NONE:
+            return FetchResponse(error_code=session.error)
+    return _FetchAnswer(services, context, request, session).start()
+
+
+def _refusal(request: FetchRequest) -> ErrorCode | None:
+    state = request.replica_state
+    if request.replica_id >= 0 or (state is not None and state.replica_id >= 0):
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
+        return ErrorCode.INVALID_REQUEST
+    return None
+
+
+def _not_read(index: int, code: int) -> PartitionData:
+    """A partition that was not even looked for in a log; Kafka's answer then differs in the empty list."""
+    return PartitionData(partition_index=index, error_code=code, high_watermark=-1, records=EMPTY)
+
+
+class _FetchAnswer:
+    """One request on its way to its response; kept while it waits."""
+
+    __slots__ = ("context", "pending", "request", "services", "session", "topics")
+
+    def __init__(
+        self, services: Services, context: RequestContext, request: FetchRequest, session: SessionContext
+    ) -> None:
+        self.services = services
+        self.context = context
+        self.request = request
+        self.session = session
+        self.pending: Pending[FetchResponse] | None = None
+        self.topics: list[Any] = []
+        """For each target what names its topic: something with `topic` and `topic_id`."""
+
+    def start(self) -> Reply:
+        request = self.request
+        now_ms = self.context.now_ms
+        largest = self.services.config.fetch_max_bytes
+        max_bytes = request.max_bytes if request.max_bytes < largest else largest
+        fetch = ReplicaFetch(
+            self.services.replicas,
+            self._targets(),
+            max_bytes=max_bytes,
+            min_bytes=request.min_bytes if request.min_bytes < max_bytes else max_bytes,
+            read_committed=request.isolation_level == _READ_COMMITTED,
+            deadline_ms=now_ms + request.max_wait_ms,
+        )
+        if fetch.start(now_ms, self._finish):
+            return self._response(fetch)
+        self.pending = Pending()
+        self.pending.on_abandon = fetch.abandon
+        return self.pending
+
+    def _finish(self, fetch: ReplicaFetch) -> None:
+        assert self.pending is not None
+        self.pending.complete(self._response(fetch))
+
+    # Which partitions
+
+    def _targets(self) -> list[FetchTarget]:
+        partitions = self.session.partitions
+        if partitions is None:
+            return self._requested()
+        self.topics = list(partitions)
+        return [self._target(p.topic, p.topic_id, p) for p in partitions]
+
+    def _requested(self) -> list[FetchTarget]:
+        """What the request itself lists; a partition named twice is read once, where it was named last."""
+        targets: list[FetchTarget] = []
+        named = self.topics
+        for topic in self.request.topics:
+            for asked in topic.partitions:
+                named.append(topic)
+                targets.append(self._target(topic.topic, topic.topic_id, asked))
+        if len(targets) > 1:
+            by_key = {(t.topic, t.topic_id.int, x.asked.partition): (t, x) for t, x in zip(named, targets, strict=True)}
+            if len(by_key) != len(targets):
+                self.topics = [topic for topic, _ in by_key.values()]
+                return [target for _, target in by_key.values()]
+        return targets
+
+    def _target(self, topic: str, topic_id: UUID, asked: Any) -> FetchTarget:
+        replicas = self.services.replicas
+        by_id = self.context.api_version >= _FIRST_ID_VERSION
+        hosted = replicas.topics_by_id.get(topic_id.int) if by_id else replicas.topics.get(topic)
+        index: int = asked.partition
+        partition = hosted.partitions.get(index) if hosted is not None else None
+        if partition is None:
+            code = replicas.missing_by_id(topic_id, index) if by_id else replicas.missing(topic, index)
+            return FetchTarget(asked, None, _not_read(index, code))
+        if asked.partition_max_bytes < 0 or self.request.max_bytes < 0:
+            return FetchTarget(asked, None, error_data(index, ErrorCode.INVALID_REQUEST))
+        return FetchTarget(asked, partition)
+
+    # The response
+
+    def _response(self, fetch: ReplicaFetch) -> FetchResponse:
+        data = [target.data for target in fetch.targets]
+        session = self.session
+        if session.kind is SessionKind.INCREMENTAL:
+            return self._incremental(data)
+        response = FetchResponse(responses=_grouped(zip(self.topics, data, strict=True)))
+        if session.kind is SessionKind.NEW:
+            asked = [target.asked for target in fetch.targets]
+            response.session_id = self.services.fetch_sessions.finish_full(
+                session, zip(self.topics, asked, data, strict=True), len(data), self._now_ms()
+            )
+        self._add_hints(response)
+        return response
+
+    def _incremental(self, data: list[Any]) -> FetchResponse:
+        error, news = self.services.fetch_sessions.finish_incremental(self.session, data)
+        assert self.session.session is not None
+        if error is not ErrorCode.NONE:
+            return FetchResponse(error_code=error)
+        response = FetchResponse(session_id=self.session.session.session_id, responses=_grouped(news))
+        self._add_hints(response)
+        return response
+
+    def _now_ms(self) -> int:
+        return self.services.runtime.clock.monotonic_ms()
+
+    def _add_hints(self, response: FetchResponse) -> None:
+        """Version 16+: who leads instead, and where to reach it (KIP-951)."""
+        if self.context.api_version < _FIRST_HINT_VERSION:
+            return
+        replicas = self.services.replicas
+        leaders: set[int] = set()
+        for topic in response.responses:
+            for result in topic.partitions:
+                if result.error_code in _HINTED:
+                    leader_id, epoch = replicas.leader_of(replicas.topic_name(topic.topic_id), result.partition_index)
+                    result.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader_id, leader_epoch=epoch)
+                    leaders.add(leader_id)
+        if leaders:
+            response.node_endpoints = [
+                FetchResponse.NodeEndpoint(node_id=node_id, host=endpoint.host, port=endpoint.port, rack=rack)
+                for node_id, endpoint, rack in leader_addresses(self.services, self.context.connection, leaders)
+            ]
+
+
+def _grouped(answered: Iterable[tuple[Any, Any]]) -> list[TopicResult]:
+    """Partitions under their topics, in order: a topic begins anew where another came between (gotcha 51)."""
+    groups: list[TopicResult] = []
+    last: Any = None
+    for named, data in answered:
+        if last is None or named.topic != last.topic or named.topic_id != last.topic_id:
+            groups.append(TopicResult(topic=named.topic, topic_id=named.topic_id, partitions=[data]))
+            last = named
+        else:
+            groups[-1].partitions.append(data)
+    return groups

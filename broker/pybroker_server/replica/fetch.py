@@ -1,0 +1,335 @@
+"""One Fetch in progress: reads its partitions in order under the limits, waits for bytes, reads from cold disks.
+
+Rules of this file: results are `FetchResponse.PartitionData`, one for each target and in its order. A first pass reads
+what the page cache holds, on the event loop. What is not there is read in one piece of blocking work for the whole
+request, which touches logs only; what the loop knew before is checked again after it. A fetch that waits keeps
+positions and no records. `done` is called at most once, on the event loop, and never before `start` has returned.
+
+Limits (KIP-74): each partition its own maximum, all of them the request's; the first batch of the first partition that
+has any is returned whatever its size, and whatever follows fits or is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_protocol.messages import FetchResponse
+from pybroker_protocol.records.batch import iter_batches
+from pybroker_server.log.position import LogPosition, ReadResult
+from pybroker_server.replica.partition import Partition
+from pybroker_server.replica.purgatory import DelayedFetch
+
+if TYPE_CHECKING:
+    from pybroker_server.log.partition_log import PartitionLog
+    from pybroker_server.replica.manager import ReplicaManager
+
+PartitionData = FetchResponse.PartitionData
+ColdRead = tuple["FetchTarget", "PartitionLog", int, int, LogPosition]
+"""(target, its log, fetch offset, partition maximum, upper bound)"""
+EMPTY = memoryview(b"")
+
+
+def error_data(index: int, error: int) -> PartitionData:
+    """The answer for a partition that cannot be read: every offset is -1 (gotcha 47)."""
+    return PartitionData(
+        partition_index=index, error_code=error, high_watermark=-1, records=EMPTY, aborted_transactions=None
+    )
+
+
+class FetchTarget:
+    """One partition of a fetch. `asked` has the fields of `FetchRequest.FetchPartition`.
+
+    Either `partition` is set, or `data` already says why there is none.
+    """
+
+    __slots__ = ("asked", "data", "leader_epoch", "partition", "start")
+
+    def __init__(self, asked: Any, partition: Partition | None, data: PartitionData | None = None) -> None:
+        self.asked = asked
+        self.partition = partition
+        self.data = data
+        self.start: LogPosition | None = None
+        """Where the records begin, for counting bytes while it waits; None for an error."""
+        self.leader_epoch = -1
+        """That of the partition when a cold read began."""
+
+
+class ReplicaFetch:
+    """Made for one request. `start` returns True when the results are ready at once; else `done(self)` follows."""
+
+    __slots__ = (
+        "_done",
+        "_manager",
+        "_waiting",
+        "deadline_ms",
+        "max_bytes",
+        "min_bytes",
+        "read_committed",
+        "targets",
+    )
+
+    def __init__(
+        self,
+        manager: ReplicaManager,
+        targets: list[FetchTarget],
+        *,
+        max_bytes: int,
+        min_bytes: int,
+        read_committed: bool,
+        deadline_ms: int,
+    ) -> None:
+        self._manager = manager
+        self._done: Callable[[ReplicaFetch], None] | None = None
+        self._waiting: DelayedFetch | None = None
+        self.targets = targets
+        self.max_bytes = max_bytes
+        self.min_bytes = min_bytes
+        self.read_committed = read_committed
+        self.deadline_ms = deadline_ms
+
+    def start(self, now_ms: int, done: Callable[[ReplicaFetch], None]) -> bool:
+        """True: every target has its `data`, and `done` is not called."""
+        self._done = done
+        cold_from = self._read_warm()
+        if cold_from < 0:
+            if self._is_satisfied(now_ms):
+                return True
+            self._wait()
+        else:
+            self._read_cold(cold_from)
+        return False
+
+    def abandon(self) -> None:
+        """Nobody wants the answer any more."""
+        self._done = None
+        if self._waiting is not None:
+            self._manager.purgatory.cancel(self._waiting)
+            self._waiting = None
+
+    # Reading
+
+    def _read_warm(self) -> int:
+        """Reads from the page cache; the index of the first target that would block, or -1 when all are read."""
+        remaining = self.max_bytes
+        min_one = True
+        for index, target in enumerate(self.targets):
+            partition = target.partition
+            if partition is None:
+                continue
+            upper = self._prepare(target, partition)
+            if upper is None:
+                continue
+            asked = target.asked
+            limit = asked.partition_max_bytes
+            if limit > remaining:
+                limit = remaining
+            if limit <= 0 and not min_one:
+                self._fill(target, partition, EMPTY, None)
+                continue
+            try:
+                result = partition.log.read(asked.fetch_offset, limit, upper, min_one=min_one, nowait=True)
+            except OSError as error:
+                partition.go_offline(error)
+                target.data = error_data(partition.index, ErrorCode.KAFKA_STORAGE_ERROR)
+                continue
+            if result is None:
+                return index
+            size = len(result.records)
+            if size:
+                remaining -= size
+                min_one = False
+            self._fill(target, partition, result.records, result.start)
+        return -1
+
+    def _prepare(self, target: FetchTarget, partition: Partition) -> LogPosition | None:
+        """Checks one target; its upper bound when there is something to read, else None with `data` filled."""
+        asked = target.asked
+        target.start = None
+        try:
+            partition.check_leader(asked.current_leader_epoch)
+            if asked.last_fetched_epoch >= 0:
+                diverging = partition.diverging_epoch(asked.last_fetched_epoch, asked.fetch_offset)
+                if diverging is not None:
+                    self._fill(target, partition, EMPTY, None)
+                    assert target.data is not None
+                    target.data.diverging_epoch = FetchResponse.EpochEndOffset(
+                        epoch=diverging[0], end_offset=diverging[1]
+                    )
+                    return None
+        except KafkaError as error:
+            target.data = error_data(partition.index, error.code)
+            return None
+        offset = asked.fetch_offset
+        log = partition.log
+        if offset < log.log_start_offset or offset > log.log_end_offset:
+            target.data = error_data(partition.index, ErrorCode.OFFSET_OUT_OF_RANGE)
+            return None
+        upper = partition.last_stable_position() if self.read_committed else partition.high_watermark_position
+        if offset >= upper.offset:
+            self._fill(target, partition, EMPTY, upper if offset == upper.offset else log.position_of(offset))
+            return None
+        return upper
+
+    def _fill(self, target: FetchTarget, partition: Partition, records: memoryview, start: LogPosition | None) -> None:
+        log = partition.log
+        target.start = start
+        target.data = PartitionData(
+            partition_index=partition.index,
+            high_watermark=partition.state.high_watermark,
+            last_stable_offset=partition.last_stable_offset,
+            log_start_offset=log.log_start_offset,
+            aborted_transactions=_aborted(log, target.asked.fetch_offset, records) if self.read_committed else None,
+            records=records,
+        )
+
+    # Cold disks
+
+    def _read_cold(self, first: int) -> None:
+        """Reads the targets from `first` on in a thread, all in one go and in order."""
+        remaining = self.max_bytes
+        for target in self.targets[:first]:
+            if target.data is not None and target.data.records:
+                remaining -= len(target.data.records)
+        min_one = remaining == self.max_bytes
+        work = self._plan_cold(self.targets[first:])
+
+        def finished(results: list[ReadResult | OSError | None] | None, error: BaseException | None) -> None:
+            if self._done is not None:
+                self._take_cold_results(work, results)
+                # Whatever came is answered at once: who reads from cold disks is behind, and has plenty to fetch.
+                self._complete()
+            if error is not None:
+                raise error
+
+        self._manager.blocking.submit(lambda: _read_blocking(work, remaining, min_one), finished)
+
+    def _plan_cold(self, targets: list[FetchTarget]) -> list[ColdRead]:
+        work: list[ColdRead] = []
+        for target in targets:
+            partition = target.partition
+            if partition is None:
+                continue
+            upper = self._prepare(target, partition)
+            if upper is not None:
+                target.leader_epoch = partition.state.leader_epoch
+                asked = target.asked
+                work.append((target, partition.log, asked.fetch_offset, asked.partition_max_bytes, upper))
+        return work
+
+    def _take_cold_results(self, work: list[ColdRead], results: list[ReadResult | OSError | None] | None) -> None:
+        if results is None:
+            for entry in work:
+                entry[0].data = error_data(entry[0].asked.partition, ErrorCode.UNKNOWN_SERVER_ERROR)
+            return
+        for entry, result in zip(work, results, strict=True):
+            self._take_cold(entry[0], result)
+
+    def _take_cold(self, target: FetchTarget, result: ReadResult | OSError | None) -> None:
+        partition = target.partition
+        assert partition is not None
+        if isinstance(result, OSError):
+            partition.go_offline(result)
+        try:
+            partition.check_leader()
+            if partition.state.leader_epoch != target.leader_epoch:
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            if target.asked.fetch_offset < partition.log.log_start_offset:
+                raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        except KafkaError as error:
+            target.data = error_data(partition.index, error.code)
+            return
+        if isinstance(result, ReadResult):
+            self._fill(target, partition, result.records, result.start)
+        else:
+            self._fill(target, partition, EMPTY, None)
+
+    # Waiting
+
+    def _is_satisfied(self, now_ms: int) -> bool:
+        """Enough bytes, an error, divergence, or no time to wait: answer now (gotcha 45)."""
+        if self.deadline_ms <= now_ms or not self.targets:
+            return True
+        gathered = 0
+        for target in self.targets:
+            data = target.data
+            assert data is not None
+            if data.error_code != 0 or data.diverging_epoch is not None:
+                return True
+            gathered += len(data.records)  # type: ignore[arg-type]
+        return gathered >= self.min_bytes
+
+    def _wait(self) -> None:
+        purgatory = self._manager.purgatory
+        if purgatory.is_full:
+            self._manager.timers.call_soon(self._complete)
+            return
+        waiting = DelayedFetch(self.min_bytes, self._wake)
+        for target in self.targets:
+            partition, start, data = target.partition, target.start, target.data
+            assert data is not None
+            if partition is not None and start is not None:
+                waiting.add(
+                    start,
+                    target.asked.partition_max_bytes,
+                    partition.waiting,
+                    available=len(data.records),  # type: ignore[arg-type]
+                    committed_only=self.read_committed,
+                )
+            if partition is not None:
+                target.data = None
+        self._waiting = waiting
+        self._manager.watch(waiting, self.deadline_ms)
+
+    def _wake(self, _: DelayedFetch) -> None:
+        """Enough has come, something changed, or time is up: read anew and answer with what there is."""
+        self._waiting = None
+        cold_from = self._read_warm()
+        if cold_from < 0:
+            self._complete()
+        else:
+            self._read_cold(cold_from)
+
+    def _complete(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(self)
+
+
+def _read_blocking(work: list[ColdRead], remaining: int, min_one: bool) -> list[ReadResult | OSError | None]:
+    """Runs in a thread: touches the logs and nothing else. None: nothing fits any more."""
+    results: list[ReadResult | OSError | None] = []
+    for _, log, offset, partition_max_bytes, upper in work:
+        limit = min(partition_max_bytes, remaining)
+        if limit <= 0 and not min_one:
+            results.append(None)
+            continue
+        try:
+            result = log.read(offset, limit, upper, min_one=min_one, nowait=False)
+        except OSError as error:
+            results.append(error)
+            continue
+        assert result is not None
+        if result.records:
+            remaining -= len(result.records)
+            min_one = False
+        results.append(result)
+    return results
+
+
+def _aborted(log: PartitionLog, fetch_offset: int, records: memoryview) -> list[FetchResponse.AbortedTransaction]:
+    """Aborted transactions that overlap the records returned, by first offset (gotcha 48)."""
+    if not records:
+        return []
+    found = log.aborted_transactions(fetch_offset, log.log_end_offset)
+    if not found:
+        return []
+    last_offset = fetch_offset
+    for _, header in iter_batches(records):
+        last_offset = header.last_offset
+    return [
+        FetchResponse.AbortedTransaction(producer_id=producer_id, first_offset=first_offset)
+        for producer_id, first_offset in sorted(found, key=lambda entry: entry[1])
+        if first_offset <= last_offset
+    ]

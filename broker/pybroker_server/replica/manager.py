@@ -1,0 +1,276 @@
+"""All partitions of this broker: which there are, what waits on them, and what is done to them periodically.
+
+Rules of this file: the event loop only. Partitions come and go with the metadata image (`on_image`); nobody else makes
+one. What completes while a partition is being changed is answered after the current call (`finish`), in order, so
+that no handler runs inside another and no stack grows with the number of clients.
+
+Lookups are two dictionaries, by topic name and by topic id, for requests of either kind; a lookup that fails asks the
+metadata why (`missing`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from pybroker_protocol.errors import ErrorCode, KafkaError
+
+from pybroker_server.config.views import BrokerConfig
+from pybroker_server.metadata.image import MetadataImage, PartitionImage, TopicImage
+from pybroker_server.replica.log_configs import log_config_for
+from pybroker_server.replica.partition import Partition
+from pybroker_server.replica.partition_state import PartitionState
+from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
+from pybroker_server.runtime.ports import Blocking, Clock, TimerHandle, Timers
+
+if TYPE_CHECKING:
+    from pybroker_server.log.flusher import Flusher
+    from pybroker_server.log.log_config import LogConfig
+    from pybroker_server.log.manager import LogManager
+    from pybroker_server.log.partition_log import PartitionLog
+
+MAX_WAITING_OPERATIONS = 100_000
+"""Then fetches are answered with what there is and acks=all produces are refused (see `purgatory.py`)."""
+
+_NEVER_MS = 1 << 62
+_log = structlog.get_logger("pybroker.replica")
+
+
+class HostedTopic:
+    """A topic of which this broker has partitions."""
+
+    __slots__ = ("config", "image", "is_internal", "name", "partitions", "topic_id")
+
+    def __init__(self, image: TopicImage, config: LogConfig) -> None:
+        self.name = image.name
+        self.topic_id = image.topic_id
+        self.is_internal = image.is_internal
+        self.image = image
+        self.config = config
+        self.partitions: dict[int, Partition] = {}
+
+
+class ReplicaManager:
+    """`topics` (by name) and `topics_by_id` (by the id as a number) are open for reading to hot handlers."""
+
+    def __init__(
+        self,
+        node_id: int,
+        config: BrokerConfig,
+        logs: LogManager,
+        flusher: Flusher,
+        *,
+        clock: Clock,
+        timers: Timers,
+        blocking: Blocking,
+    ) -> None:
+        self.node_id = node_id
+        self.image = MetadataImage()
+        self.topics: dict[str, HostedTopic] = {}
+        self.topics_by_id: dict[int, HostedTopic] = {}
+        self.purgatory = Purgatory(MAX_WAITING_OPERATIONS)
+        self.clock = clock
+        self.timers = timers
+        self.blocking = blocking
+        self._config = config
+        self._logs = logs
+        self._flusher = flusher
+        self._eligible_brokers: dict[int, int] = {}
+        """Shared with every partition's state and changed in place."""
+        self._failed: set[tuple[str, int]] = set()
+        """Partitions whose log could not be opened: answered with KAFKA_STORAGE_ERROR."""
+        self._finished: deque[DelayedOperation] = deque()
+        self._deadline_timer: TimerHandle | None = None
+        self._deadline_ms = _NEVER_MS
+
+    # Looking up
+
+    def partition(self, topic: str, index: int) -> Partition:
+        """Raises KafkaError with what `missing` says."""
+        hosted = self.topics.get(topic)
+        found = hosted.partitions.get(index) if hosted is not None else None
+        if found is None:
+            raise KafkaError(self.missing(topic, index))
+        return found
+
+    def partition_by_id(self, topic_id: UUID, index: int) -> Partition:
+        """Raises KafkaError with what `missing_by_id` says."""
+        hosted = self.topics_by_id.get(topic_id.int)
+        found = hosted.partitions.get(index) if hosted is not None else None
+        if found is None:
+            raise KafkaError(self.missing_by_id(topic_id, index))
+        return found
+
+    def missing(self, topic: str, index: int) -> ErrorCode:
+        """Why this broker has no such partition: unknown, on other brokers, or its log cannot be opened."""
+        if self.image.partition(topic, index) is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if (topic, index) in self._failed:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+    def missing_by_id(self, topic_id: UUID, index: int) -> ErrorCode:
+        """The same for requests that name topics by id; an unknown id is UNKNOWN_TOPIC_ID."""
+        topic = self.image.topics_by_id.get(topic_id)
+        return ErrorCode.UNKNOWN_TOPIC_ID if topic is None else self.missing(topic.name, index)
+
+    def topic_name(self, topic_id: UUID) -> str:
+        """Empty when unknown."""
+        topic = self.image.topics_by_id.get(topic_id)
+        return "" if topic is None else topic.name
+
+    def leader_of(self, topic: str, index: int) -> tuple[int, int]:
+        """(leader, leader epoch) by the newest metadata; -1 for what is not known."""
+        registration = self.image.partition(topic, index)
+        return (-1, -1) if registration is None else (registration.leader, registration.leader_epoch)
+
+    def all_partitions(self) -> list[Partition]:
+        return [partition for hosted in self.topics.values() for partition in hosted.partitions.values()]
+
+    # Waiting
+
+    def watch(self, operation: DelayedOperation, deadline_ms: int) -> None:
+        """Parks an operation; it is answered by an event of its partitions, or at its deadline."""
+        self.purgatory.watch(operation, deadline_ms)
+        if deadline_ms < self._deadline_ms:
+            self._arm(deadline_ms)
+
+    def finish(self, operations: Sequence[DelayedOperation]) -> None:
+        """Has these answered after the current call. They are complete: the purgatory has let them go."""
+        if not operations:
+            return
+        if not self._finished:
+            self.timers.call_soon(self._answer_finished)
+        self._finished.extend(operations)
+
+    def _answer_finished(self) -> None:
+        finished, self._finished = self._finished, deque()
+        try:
+            while finished:
+                finished.popleft().finish()
+        finally:
+            # One that fails is a bug and climbs to the loop; the others must not wait for ever because of it.
+            self.finish(finished)
+
+    def _arm(self, deadline_ms: int) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._deadline_ms = deadline_ms
+        delay_ms = max(deadline_ms - self.clock.monotonic_ms(), 0)
+        self._deadline_timer = self.timers.call_after_ms(delay_ms, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._deadline_timer = None
+        self._deadline_ms = _NEVER_MS
+        self.finish(self.purgatory.expire(self.clock.monotonic_ms()))
+        following = self.purgatory.next_deadline_ms
+        if following is not None:
+            self._arm(following)
+
+    # Metadata
+
+    def on_image(self, old: MetadataImage, new: MetadataImage) -> None:
+        """Subscribed to the metadata publisher: opens, changes, reconfigures and deletes partitions."""
+        self.image = new
+        if old.brokers is not new.brokers:
+            self._eligible_brokers.clear()
+            for broker in new.brokers.values():
+                if not broker.fenced and not broker.shutting_down:
+                    self._eligible_brokers[broker.node_id] = broker.epoch
+        if old.topics_by_id is not new.topics_by_id:
+            for topic_id, topic in old.topics_by_id.items():
+                if topic_id not in new.topics_by_id:
+                    self._remove(topic)
+            for topic_id, topic in new.topics_by_id.items():
+                if old.topics_by_id.get(topic_id) is not topic:
+                    self._apply(topic)
+
+    def on_config(self, config: BrokerConfig) -> None:
+        """The broker's configuration changed, and with it perhaps the defaults of topics."""
+        self._config = config
+        now_ms = self.clock.monotonic_ms()
+        for hosted in self.topics.values():
+            self._configure(hosted, hosted.image, now_ms)
+
+    def _apply(self, topic: TopicImage) -> None:
+        hosted = self.topics_by_id.get(topic.topic_id.int)
+        mine = [p for p in topic.partitions if self.node_id in p.replicas]
+        if hosted is None:
+            if not mine:
+                return
+            hosted = HostedTopic(topic, log_config_for(self._config, topic.configs))
+            self.topics[topic.name] = hosted
+            self.topics_by_id[topic.topic_id.int] = hosted
+        now_ms = self.clock.monotonic_ms()
+        if hosted.image.configs is not topic.configs:
+            self._configure(hosted, topic, now_ms)
+        hosted.image = topic
+        for registration in mine:
+            partition = hosted.partitions.get(registration.index) or self._open(hosted, registration)
+            if partition is not None:
+                partition.apply(registration, now_ms)
+        kept = {registration.index for registration in mine}
+        for index in [i for i in hosted.partitions if i not in kept]:
+            self._drop(hosted, index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    def _configure(self, hosted: HostedTopic, topic: TopicImage, now_ms: int) -> None:
+        config = log_config_for(self._config, topic.configs)
+        if config == hosted.config:
+            return
+        hosted.config = config
+        for partition in hosted.partitions.values():
+            partition.update_config(config, now_ms)
+
+    def _open(self, hosted: HostedTopic, registration: PartitionImage) -> Partition | None:
+        """Takes over the log found on disk, or creates one; None when the disk refuses."""
+        name, index = hosted.name, registration.index
+        try:
+            log = self._log_of(hosted, index)
+        except OSError as error:
+            self._failed.add((name, index))
+            _log.error("partition_not_opened", topic=name, partition=index, error=str(error))
+            return None
+        self._failed.discard((name, index))
+        checkpoint = self._logs.high_watermark(name, index)
+        state = PartitionState(
+            self.node_id,
+            high_watermark=min(max(checkpoint, log.log_start_offset), log.log_end_offset),
+            durable=hosted.config.is_durable,
+            min_insync_replicas=hosted.config.min_insync_replicas,
+            replica_lag_ms=self._config.replica_lag_time_max_ms,
+        )
+        state.eligible_brokers = self._eligible_brokers
+        partition = Partition(
+            log, state, self.purgatory.new_wait_list(), self._flusher, self.finish, self.clock.monotonic_ms
+        )
+        hosted.partitions[index] = partition
+        return partition
+
+    def _log_of(self, hosted: HostedTopic, index: int) -> PartitionLog:
+        found = self._logs.get(hosted.name, index)
+        if found is not None and found.topic_id != hosted.topic_id:
+            # Of a topic that was deleted, and made anew under its name, while this broker was away.
+            self._logs.delete(hosted.name, index, found.topic_id)
+            found = None
+        if found is None:
+            return self._logs.create(hosted.name, index, hosted.topic_id, hosted.config)
+        found.update_config(hosted.config)
+        return found
+
+    def _remove(self, topic: TopicImage) -> None:
+        """The topic was deleted: everything that waits is answered (gotcha 95), then the logs go."""
+        hosted = self.topics_by_id.pop(topic.topic_id.int, None)
+        if hosted is None:
+            return
+        if self.topics.get(topic.name) is hosted:
+            del self.topics[topic.name]
+        for index in list(hosted.partitions):
+            self._drop(hosted, index, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+
+    def _drop(self, hosted: HostedTopic, index: int, error: ErrorCode) -> None:
+        partition = hosted.partitions.pop(index)
+        partition.stop(error)
+        self._logs.delete(hosted.name, index, hosted.topic_id)

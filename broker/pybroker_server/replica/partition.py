@@ -1,0 +1,267 @@
+"""One partition on this broker: its replication state joined to its log and to what waits on it.
+
+Rules of this file: the event loop only, and no `await`: everything between reading state and changing it happens in one
+call. Decisions come from `PartitionState`, bytes from `PartitionLog`; this file carries what one says to the other, and
+turns an advance of the high watermark into the operations that are complete, which it hands to `finish` (the manager
+answers them after the current call, so that no handler runs inside another).
+
+Errors leave as `KafkaError`. After a storage error the partition is offline: every call fails with KAFKA_STORAGE_ERROR
+until the broker restarts, because what a failed write or flush left on the device is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.log.position import AppendInfo, LogPosition
+from pybroker_server.metadata.image import PartitionImage
+from pybroker_server.replica.partition_state import PartitionState, Transition
+from pybroker_server.replica.purgatory import DelayedOperation, WaitList
+
+if TYPE_CHECKING:
+    from pybroker_server.log.flusher import Flusher
+    from pybroker_server.log.log_config import LogConfig
+    from pybroker_server.log.partition_log import PartitionLog
+
+Finish = Callable[[list[DelayedOperation]], None]
+
+ACKS_ALL = -1
+HIGH_WATERMARK = -1
+"""In place of an offset in DeleteRecords: everything up to the high watermark."""
+
+
+class Partition:
+    """`log`, `state` and `waiting` are open to this package and to handlers for reading; changes go through methods."""
+
+    __slots__ = (
+        "_clock_ms",
+        "_finish",
+        "_flush_requested",
+        "_flusher",
+        "_is_durable",
+        "_stable_position",
+        "error",
+        "high_watermark_position",
+        "index",
+        "log",
+        "state",
+        "topic",
+        "topic_id",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        log: PartitionLog,
+        state: PartitionState,
+        waiting: WaitList,
+        flusher: Flusher,
+        finish: Finish,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.topic: str = log.topic
+        self.index: int = log.partition
+        self.topic_id: UUID = log.topic_id
+        self.log = log
+        self.state = state
+        self.waiting = waiting
+        self.error = ErrorCode.NONE
+        """Not NONE: deleted, or offline. Every call fails with it."""
+        self.high_watermark_position: LogPosition = log.position_of(state.high_watermark)
+        """Always that of `state.high_watermark`: the upper bound of reads, to the byte."""
+        self._stable_position = self.high_watermark_position
+        self._is_durable = log.config.is_durable
+        self._flush_requested = False
+        self._flusher = flusher
+        self._finish = finish
+        self._clock_ms = clock_ms
+
+    # Checks
+
+    @property
+    def is_serving_leader(self) -> bool:
+        return self.error is ErrorCode.NONE and self.state.leader == self.state.local_id
+
+    def check_leader(self, leader_epoch: int = -1) -> None:
+        """Raises KafkaError: deleted or offline, not the leader (6), or epochs that do not match (74, 75)."""
+        if self.error is not ErrorCode.NONE:
+            raise KafkaError(self.error)
+        state = self.state
+        if leader_epoch >= 0 and leader_epoch != state.leader_epoch:
+            raise KafkaError(state.check_leader_epoch(leader_epoch))
+        if state.leader != state.local_id:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    # Writing
+
+    def append(self, records: memoryview, acks: int, now_ms: int, wall_ms: int) -> AppendInfo:
+        """Appends one batch of a client as leader; offset and leader epoch are written into `records`.
+
+        Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
+        """
+        state = self.state
+        if self.error is not ErrorCode.NONE or state.leader != state.local_id:
+            self.check_leader()
+        if acks == ACKS_ALL and state.is_below_min_isr:
+            raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+        log = self.log
+        try:
+            info = log.append_as_leader(records, state.leader_epoch, wall_ms)
+        except OSError as error:
+            self.go_offline(error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error
+        if info.duplicate:
+            return info
+        if not self._flush_requested and (self._is_durable or self._has_much_unflushed()):
+            self._flush_requested = True
+            self._flusher.request(log, self._on_flushed)
+        if state.on_local_append(info.end.offset, now_ms):
+            self._on_high_watermark()
+        return info
+
+    def _has_much_unflushed(self) -> bool:
+        """Kafka's flush.messages, for topics that do not flush before they acknowledge."""
+        log = self.log
+        return log.log_end_offset - log.flushed_offset >= log.config.flush_messages
+
+    def request_flush(self) -> None:
+        """Gets everything appended so far onto the device; the high watermark follows."""
+        if not self._flush_requested and self.error is ErrorCode.NONE:
+            self._flush_requested = True
+            self._flusher.request(self.log, self._on_flushed)
+
+    def _on_flushed(self, error: BaseException | None) -> None:
+        self._flush_requested = False
+        if self.error is not ErrorCode.NONE:
+            return
+        if error is not None:
+            self.go_offline(error)
+            return
+        log = self.log
+        if self._is_durable and log.flushed_offset < log.log_end_offset:
+            self.request_flush()
+        if self.state.on_local_flush(log.flushed_offset, self._clock_ms()):
+            self._on_high_watermark()
+
+    def _on_high_watermark(self) -> None:
+        """Call after `state.high_watermark` moved."""
+        reached = self.state.high_watermark
+        log = self.log
+        log.producer_state.on_high_watermark(reached)
+        position = log.flushed_position if self._is_durable else log.end_position
+        self.high_watermark_position = position if position.offset == reached else log.position_of(reached)
+        if self.waiting:
+            stable = self.last_stable_position()
+            done = self.waiting.on_high_watermark(self.high_watermark_position, stable, self.state.produce_outcome())
+            if done:
+                self._finish(done)
+
+    def delete_records(self, before_offset: int) -> int:
+        """Raises the log start (`HIGH_WATERMARK` = all that is committed); returns the low watermark.
+
+        Raises KafkaError: POLICY_VIOLATION for topics that are only compacted, OFFSET_OUT_OF_RANGE.
+        """
+        self.check_leader()
+        if not self.log.config.is_deleted_by_retention:
+            raise KafkaError(ErrorCode.POLICY_VIOLATION)
+        reached = self.state.high_watermark
+        wanted = reached if before_offset == HIGH_WATERMARK else before_offset
+        if wanted < 0 or wanted > reached:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        if wanted > self.log.log_start_offset:
+            self.log.delete_records_before(wanted)
+        return self.log.log_start_offset
+
+    # Reading
+
+    @property
+    def high_watermark(self) -> int:
+        return self.state.high_watermark
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark."""
+        first_unstable = self.log.producer_state.first_unstable_offset
+        reached = self.state.high_watermark
+        return reached if first_unstable is None or first_unstable > reached else int(first_unstable)
+
+    def last_stable_position(self) -> LogPosition:
+        """The position of `last_stable_offset`: the upper bound of read_committed."""
+        stable = self.last_stable_offset
+        if stable == self.high_watermark_position.offset:
+            return self.high_watermark_position
+        if self._stable_position.offset != stable:
+            self._stable_position = self.log.position_of(stable)
+        return self._stable_position
+
+    def diverging_epoch(self, last_fetched_epoch: int, fetch_offset: int) -> tuple[int, int] | None:
+        """Where the reader's log and this one part ways: (epoch, end offset), or None when they do not (KIP-595).
+
+        `last_fetched_epoch` is the leader epoch of the reader's last record. Raises KafkaError(OFFSET_OUT_OF_RANGE)
+        when this log cannot tell.
+        """
+        log = self.log
+        if last_fetched_epoch == log.latest_epoch and fetch_offset <= log.log_end_offset:
+            return None
+        epoch, end_offset = log.end_offset_for_epoch(last_fetched_epoch)
+        if epoch < 0 or end_offset < 0 or fetch_offset < log.log_start_offset:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        if epoch < last_fetched_epoch or end_offset < fetch_offset:
+            return epoch, end_offset
+        return None
+
+    def end_offset_for_epoch(self, current_leader_epoch: int, epoch: int) -> tuple[int, int]:
+        """OffsetForLeaderEpoch: the largest epoch not above `epoch` and its end; (-1, -1) when it is not known."""
+        self.check_leader(current_leader_epoch)
+        return self.log.end_offset_for_epoch(epoch)
+
+    # Roles and configuration
+
+    def apply(self, registration: PartitionImage, now_ms: int) -> Transition:
+        """Takes over what the metadata says; becomes leader or follower of a new epoch when it says so."""
+        log = self.log
+        transition = self.state.on_registration(
+            registration, log_end_offset=log.log_end_offset, flushed_end_offset=log.flushed_offset, now_ms=now_ms
+        )
+        if transition is Transition.LEADS and registration.leader_epoch > log.latest_epoch:
+            # Before anything is served: the epoch's start must be known to whoever asks for it (KIP-279).
+            log.assign_epoch_start(registration.leader_epoch)
+        if transition in (Transition.LEADS, Transition.FOLLOWS):
+            self._finish(self.waiting.fail_all(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        self.state.check_invariants()
+        self._settle(now_ms)
+        return transition
+
+    def update_config(self, config: LogConfig, now_ms: int) -> None:
+        """The topic's configuration changed."""
+        self.log.update_config(config)
+        self._is_durable = config.is_durable
+        self.state.reconfigure(durable=config.is_durable, min_insync_replicas=config.min_insync_replicas)
+        self._settle(now_ms)
+
+    def advance(self, now_ms: int) -> None:
+        """After a change of state that came from outside (an ISR change, brokers that came or went)."""
+        if self.state.advance(now_ms):
+            self._on_high_watermark()
+
+    def _settle(self, now_ms: int) -> None:
+        """After a restart, or when a topic became durable: what lies in the page cache is flushed before it is
+        shown.
+        """
+        self.advance(now_ms)
+        if self._is_durable and self.log.flushed_offset < self.log.log_end_offset:
+            self.request_flush()
+
+    def go_offline(self, cause: BaseException | None) -> None:
+        """The log cannot be trusted to be written any more: everything that waits or comes gets code 56."""
+        del cause  # the log reported it; here only the consequence counts
+        self.stop(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def stop(self, error: ErrorCode) -> None:
+        """Ends serving: deleted (UNKNOWN_TOPIC_OR_PARTITION), moved away (NOT_LEADER_OR_FOLLOWER) or offline."""
+        if self.error is ErrorCode.NONE:
+            self.error = error
+        self._finish(self.waiting.fail_all(error))
