@@ -10,6 +10,7 @@ import sys
 import time
 import timeit
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from pybroker_protocol.api_keys import ApiKey
@@ -142,15 +143,15 @@ def rows() -> dict[str, Callable[[], object]]:
     for version in (7, 10):
         for count in (1, 10):
             label = f"build + write Produce v{version} response, {count} partitions"
-            found[label] = write(ApiKey.PRODUCE, version, lambda count=count: produce_response(count))
+            found[label] = write(ApiKey.PRODUCE, version, partial(produce_response, count))
     for version in (12, 16):
         for count in (1, 10):
             label = f"build + write Fetch v{version} response, {count} x 1 KB"
-            found[label] = write(ApiKey.FETCH, version, lambda count=count: fetch_response(count))
+            found[label] = write(ApiKey.FETCH, version, partial(fetch_response, count))
     response = fetch_response(10)
     found["write Fetch v16 response, 10 x 1 KB, built before"] = write(ApiKey.FETCH, 16, lambda: response)
     label = "build + write Metadata v12 response, 3 brokers, 10 topics x 3"
-    found[label] = write(ApiKey.METADATA, 12, lambda: metadata_response(3, 10, 3))
+    found[label] = write(ApiKey.METADATA, 12, partial(metadata_response, 3, 10, 3))
     return found
 
 

@@ -17,6 +17,7 @@ from tests.support.schema_values import SAMPLES, message_versions, sample
 
 from pybroker_protocol import messages
 from pybroker_protocol.codec import encode
+from pybroker_protocol.messages import ApiVersionsResponse
 from pybroker_protocol.schema.classes import Message
 
 
@@ -77,7 +78,7 @@ def same(ours: object, theirs: Any, version: int) -> bool:
         pairs = zip(ours, theirs, strict=True)
         return all(same(our_item, their_item, version) for our_item, their_item in pairs)
     if isinstance(ours, memoryview):
-        return bytes(ours) == theirs
+        return bool(bytes(ours) == theirs)
     return bool(ours == theirs)
 
 
@@ -100,6 +101,6 @@ def test_both_write_the_same_bytes_and_read_them_alike(name: str, kind: str) -> 
         wire = b"".join(encode(message, version))
         theirs = carried(message, their_class, version)
         assert theirs.encode(version=version) == wire, (name, version)
-        if name == "ApiVersionsResponse" and version > 0 and message.error_code:
+        if isinstance(message, ApiVersionsResponse) and version > 0 and message.error_code:
             continue  # kafka-python reads any refusal as version 0
         assert same(message, their_class.decode(wire, version=version), version), (name, version)

@@ -66,7 +66,7 @@ def test_records_of_any_buffer_become_a_memoryview() -> None:
     for records in (b"abc", bytearray(b"abc"), memoryview(b"abc")):
         made = ProduceRequest.PartitionProduceData(records=records).records
         assert isinstance(made, memoryview)
-        assert made == b"abc"
+        assert made.tobytes() == b"abc"
     assert ProduceRequest.PartitionProduceData().records is None
 
 
@@ -109,7 +109,8 @@ def test_a_structure_that_may_be_null_goes_both_ways() -> None:
 
 
 def test_null_and_empty_are_told_apart() -> None:
-    for topics in (None, []):
+    choices: list[list[MetadataRequest.MetadataRequestTopic] | None] = [None, []]
+    for topics in choices:
         for version in (1, 9):
             request = MetadataRequest(topics=topics)
             decoded, _ = decode(MetadataRequest, version, memoryview(b"".join(encode(request, version))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pybroker_protocol.codec import decode, encode
@@ -44,7 +46,7 @@ Example  key 7  versions 1-9  flexible 4+
 """
 
 
-def field(name: str):  # type: ignore[no-untyped-def]
+def field(name: str) -> Any:
     return next(field for field in parse(EXAMPLE).root.fields if field.name == name)
 
 
@@ -108,7 +110,7 @@ def test_tags() -> None:
 
 
 def test_the_example_goes_to_bytes_and_back() -> None:
-    made = make_class(parse(EXAMPLE))
+    made: Any = make_class(parse(EXAMPLE))
     for version in range(1, 10):
         wire = b"".join(encode(made(), version))
         decoded, position = decode(made, version, memoryview(wire))
