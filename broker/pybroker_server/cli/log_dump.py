@@ -1,4 +1,4 @@
-"""`pybroker log dump`: what lies in segment files, their indexes, snapshots and checkpoints, and whether it is sound."""
+"""`pybroker log dump`: what lies in segment files, indexes, snapshots and checkpoints, and whether it is sound."""
 
 from __future__ import annotations
 

@@ -75,20 +75,19 @@ class SegmentCheck:
         file.seek(position)
         header = parse_batch_header(file.read(BATCH_OVERHEAD))
         if header.magic != _KNOWN_MAGIC or header.batch_length < _LENGTH_MIN:
-            self.problems.append(
-                f"position {position}: no batch (format {header.magic}, length {header.batch_length}); "
-                f"{left} bytes are not read"
-            )
+            found = f"format {header.magic}, length {header.batch_length}"
+            self._problem(position, f"no batch ({found}); {left} bytes are not read")
             return None
         if header.size_bytes > left:
-            self.problems.append(
-                f"position {position}: the batch at offset {header.base_offset} needs {header.size_bytes} bytes, "
-                f"{left} are left (cut at the next start)"
-            )
+            needs = f"the batch at offset {header.base_offset} needs {header.size_bytes} bytes"
+            self._problem(position, f"{needs}, {left} are left (cut at the next start)")
             return None
         file.seek(position)
         data = memoryview(file.read(header.size_bytes))
         return BatchRow(position, header, data, verify_crc(data))
+
+    def _problem(self, position: int, text: str) -> None:
+        self.problems.append(f"position {position}: {text}")
 
     def check_offset_index(self, data: bytes) -> OffsetIndex | None:
         """Compares an offset index with the batches that were read."""

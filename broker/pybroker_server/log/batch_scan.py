@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.batch import (
     BATCH_OVERHEAD,
-    CONTROL,
     LOG_OVERHEAD,
     MAGIC,
     BatchHeader,
     parse_batch_header,
 )
-from pybroker_protocol.records.record import iter_records
+from pybroker_protocol.records.control import (
+    ControlType,
+    EndTransactionMarker,
+    control_type,
+    read_control_batch,
+    read_marker,
+)
 from pybroker_server.runtime.ports import File
 
 SCAN_BYTES = 1024 * 1024
 LOOKUP_BYTES = 16 * 1024
-_CONTROL_BYTES_MAX = 64 * 1024
-_MARKER_KEY_BYTES = 4
-_MARKER_VALUE_BYTES_MIN = 6
-_ABORT = 0
-_COMMIT = 1
 
 
 class ColdRead(Exception):
@@ -61,7 +60,7 @@ def scan_batches(
             at += size
         position += at
         if at == 0:
-            if got < BATCH_OVERHEAD:
+            if got < BATCH_OVERHEAD or len(buffer) >= size:
                 return  # the file is shorter than it was said to be
             # One batch is larger than the buffer. The old one may still be seen by the caller: a new one.
             buffer = bytearray(size)
@@ -74,33 +73,14 @@ def read_batch(file: File, position: int, header: BatchHeader) -> memoryview:
     return view[:got]
 
 
-class EndMarker:
-    """What a transaction marker says (KIP-98)."""
+def read_end_marker(batch: memoryview) -> EndTransactionMarker | None:
+    """The marker in a control batch; None for another kind, or one that compaction emptied (KIP-98, KIP-534).
 
-    __slots__ = ("aborted", "coordinator_epoch", "timestamp")
-
-    def __init__(self, aborted: bool, coordinator_epoch: int, timestamp: int) -> None:
-        self.aborted = aborted
-        self.coordinator_epoch = coordinator_epoch
-        self.timestamp = timestamp
-
-
-def parse_end_marker(batch: memoryview, header: BatchHeader) -> EndMarker | None:
-    """The marker in a control batch; None for another kind of control batch or an emptied one.
-
-    Key: int16 version, int16 type (0 abort, 1 commit). Value: int16 version, int32 coordinator epoch, and from
-    version 1 on more that is not needed here. Raises ProtocolError.
+    Raises ProtocolError for a control batch that is none.
     """
-    assert header.attributes & CONTROL
-    for record in iter_records(batch, max_bytes=_CONTROL_BYTES_MAX):
-        key, value = record.key, record.value
-        if key is None or len(key) < _MARKER_KEY_BYTES:
-            raise ProtocolError("a control record without a type")
-        kind = int.from_bytes(key[2:4], "big")
-        if kind not in (_ABORT, _COMMIT):
-            return None
-        if value is None or len(value) < _MARKER_VALUE_BYTES_MIN:
-            raise ProtocolError("a transaction marker without a coordinator epoch")
-        epoch = int.from_bytes(value[2:6], "big", signed=True)
-        return EndMarker(kind == _ABORT, epoch, record.timestamp)
-    return None
+    if parse_batch_header(batch).record_count == 0:
+        return None
+    record = read_control_batch(batch)
+    if control_type(record) not in (ControlType.ABORT, ControlType.COMMIT):
+        return None
+    return read_marker(record)
