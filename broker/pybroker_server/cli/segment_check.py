@@ -52,13 +52,9 @@ class SegmentCheck:
                 return
             header = row.header
             if not row.crc_holds:
-                self.problems.append(
-                    f"position {position}: the checksum of the batch at offset {header.base_offset} is wrong"
-                )
+                self._problem(position, f"the checksum of the batch at offset {header.base_offset} is wrong")
             if header.base_offset < next_offset:
-                self.problems.append(
-                    f"position {position}: offset {header.base_offset}, but {next_offset} was due or later"
-                )
+                self._problem(position, f"offset {header.base_offset}, but {next_offset} was due or later")
             timestamp_max = max(timestamp_max, header.max_timestamp)
             self.batches[position] = (header.last_offset, timestamp_max, header.max_timestamp)
             yield row
@@ -68,9 +64,7 @@ class SegmentCheck:
     def _read(self, file: BinaryIO, position: int) -> BatchRow | None:
         left = self.log_bytes - position
         if left < BATCH_OVERHEAD:
-            self.problems.append(
-                f"position {position}: the last {left} bytes are no whole batch (cut at the next start)"
-            )
+            self._problem(position, f"the last {left} bytes are no whole batch (cut at the next start)")
             return None
         file.seek(position)
         header = parse_batch_header(file.read(BATCH_OVERHEAD))
