@@ -2,8 +2,8 @@
 
 A client may keep a session and then names only what changed (KIP-227); without one every request lists all. What is
 returned is whole batches below the high watermark, or below the last stable offset for read_committed; the batch that
-holds the asked offset comes whole, its head is the client's to skip. When there is less than `min_bytes` the answer waits
-for more, for at most `max_wait_ms`; errors and divergence are answered at once.
+holds the asked offset comes whole, its head is the client's to skip. When there is less than `min_bytes` the answer
+waits for more, for at most `max_wait_ms`; errors and divergence are answered at once.
 
 Replicas do not fetch here: a request that says it comes from one is refused.
 """
@@ -17,7 +17,6 @@ from uuid import UUID
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import FetchRequest, FetchResponse
-
 from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
@@ -103,12 +102,12 @@ class _FetchAnswer:
         request = self.request
         now_ms = self.context.now_ms
         largest = self.services.config.fetch_max_bytes
-        max_bytes = request.max_bytes if request.max_bytes < largest else largest
+        max_bytes = min(largest, request.max_bytes)
         fetch = ReplicaFetch(
             self.services.replicas,
             self._targets(),
             max_bytes=max_bytes,
-            min_bytes=request.min_bytes if request.min_bytes < max_bytes else max_bytes,
+            min_bytes=min(max_bytes, request.min_bytes),
             read_committed=request.isolation_level == _READ_COMMITTED,
             deadline_ms=now_ms + request.max_wait_ms,
         )

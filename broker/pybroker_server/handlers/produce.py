@@ -5,8 +5,8 @@ answered after the append; acks=-1 when the high watermark has passed the batch:
 device of every replica in sync (design D7). Order per partition is that of arrival: an append is done when the handler
 returns, only its answer waits, so requests may follow each other without waiting (`pipelined`).
 
-The batches are looked at as far as the 61-byte header and only the log judges them (`log/validator.py`); what depends on
-the request's version or its transactional id is decided here, before anything is appended.
+The batches are looked at as far as the 61-byte header and only the log judges them (`log/validator.py`); what depends
+on the request's version or its transactional id is decided here, before anything is appended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pybroker_protocol.errors import ErrorCode, KafkaError, error_message
 from pybroker_protocol.messages import ProduceRequest, ProduceResponse
 from pybroker_protocol.records.batch import BATCH_OVERHEAD, CODEC_MASK, LOG_OVERHEAD, MAGIC, TRANSACTIONAL
 from pybroker_protocol.records.compression import Codec
-
 from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import NO_RESPONSE, CloseConnection, Pending, Reply, RequestContext
@@ -56,7 +55,7 @@ _SAYS_NOTHING_OF_THE_LOG = frozenset(
 """Errors with which Kafka leaves the log start offset at -1."""
 
 
-class _RefusedRequest(Exception):  # noqa: N818 - control flow within this file
+class _RefusedRequest(Exception):
     """Everything in the request gets this code, and nothing is appended."""
 
     def __init__(self, code: ErrorCode) -> None:
@@ -159,9 +158,7 @@ def _judge(
     return ErrorCode.TRANSACTION_ABORTABLE if version >= _FIRST_ABORTABLE_VERSION else ErrorCode.INVALID_TXN_STATE
 
 
-def _missing(
-    services: Services, version: int, topic: ProduceRequest.TopicProduceData, index: int
-) -> ErrorCode:
+def _missing(services: Services, version: int, topic: ProduceRequest.TopicProduceData, index: int) -> ErrorCode:
     if version >= _FIRST_ID_VERSION:
         return services.replicas.missing_by_id(topic.topic_id, index)
     return services.replicas.missing(topic.name, index)

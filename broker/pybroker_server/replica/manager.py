@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from pybroker_protocol.errors import ErrorCode, KafkaError
 
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.metadata.image import MetadataImage, PartitionImage, TopicImage
 from pybroker_server.replica.log_configs import log_config_for
