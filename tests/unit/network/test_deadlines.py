@@ -59,13 +59,12 @@ async def test_a_byte_now_and_then_does_not_move_the_deadline_but_a_slow_link_do
         dripping, slow = await server.connect(), await server.connect()
         frame = RawClient.frame(PRODUCE, 9, request)
         await slow.send(frame[:1_500_000])
+        await arrived(lambda: server.hub.memory.held_bytes > 1_499_000)
         drips = RawClient.frame(API_VERSIONS, 0, ApiVersionsRequest())
         for number in range(5):
             await dripping.send(drips[number : number + 1])
             await arrived(lambda: len(server.hub.half_frames) == 2)
             server.sweep_later(6_500)
-        await arrived(lambda: server.hub.memory.held_bytes >= 1_500_000)
-        server.sweep_later(0)
         assert await dripping.read_until_closed() == b""
         await slow.send(frame[1_500_000:])
         assert (await slow.response(PRODUCE, 9))[0] == 7

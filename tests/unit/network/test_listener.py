@@ -120,11 +120,7 @@ def test_an_empty_host_takes_ipv4_connections() -> None:
 
 def test_a_port_in_use_is_an_error() -> None:
     (held,) = open_sockets("127.0.0.1", 0)
-    try:
+    with pytest.raises(OSError) as raised:
         open_sockets("127.0.0.1", held.getsockname()[1])
-    except OSError as error:
-        assert error.errno == errno.EADDRINUSE
-    else:
-        raise AssertionError("two listeners on one port")
-    finally:
-        held.close()
+    held.close()
+    assert raised.value.errno == errno.EADDRINUSE
