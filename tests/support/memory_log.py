@@ -1,0 +1,232 @@
+"""A partition's log in memory, with its disk in the test's hand: what is cold, what is flushed, what fails.
+
+Behind the interface of `log.PartitionLog`, as far as replication and the handlers of produce and fetch use it; judging
+batches, remembering producers and epochs is done by the product's own parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
+from pybroker_protocol.records.record import iter_records
+from pybroker_server.log.leader_epochs import LeaderEpochs
+from pybroker_server.log.log_config import LogConfig
+from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
+from pybroker_server.log.producer_state import ProducerState
+from pybroker_server.log.validator import check_batch, prepare_records
+
+EMPTY = memoryview(b"")
+
+
+class MemoryLog:
+    """`is_cold`: reads without waiting find nothing; `failure`: raised by the next append or read."""
+
+    def __init__(self, topic: str, partition: int, topic_id: UUID, config: LogConfig) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.topic_id = topic_id
+        self.directory = f"/data/{topic}-{partition}"
+        self.config = config
+        self.log_start_offset = 0
+        self.log_end_offset = 0
+        self.flushed_offset = 0
+        self.is_cold = False
+        self.failure: OSError | None = None
+        self.reads = 0
+        self.aborted: list[tuple[int, int]] = []
+        self.producer_state = ProducerState()
+        self._epochs = LeaderEpochs()
+        self._segments: dict[int, bytearray] = {0: bytearray()}
+
+    # -- what it knows
+
+    @property
+    def end_position(self) -> LogPosition:
+        base, data = next(reversed(self._segments.items()))
+        return LogPosition(self.log_end_offset, base, len(data))
+
+    @property
+    def flushed_position(self) -> LogPosition:
+        return self.position_of(self.flushed_offset)
+
+    @property
+    def latest_epoch(self) -> int:
+        return self._epochs.latest
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(data) for data in self._segments.values())
+
+    def update_config(self, config: LogConfig) -> None:
+        self.config = config
+
+    def assign_epoch_start(self, epoch: int) -> None:
+        self._epochs.assign(epoch, self.log_end_offset)
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        return self._epochs.end_offset_for(epoch, self.log_end_offset)
+
+    def epoch_of_offset(self, offset: int) -> int:
+        return self._epochs.epoch_of_offset(offset)
+
+    def position_of(self, offset: int) -> LogPosition:
+        if offset == self.log_end_offset:
+            return self.end_position
+        base = max(b for b in self._segments if b <= offset)
+        for position, header in iter_batches(memoryview(bytes(self._segments[base]))):
+            if header.base_offset <= offset <= header.last_offset:
+                return LogPosition(offset, base, position)
+        later = min(b for b in self._segments if b > base)
+        return LogPosition(offset, later, 0)
+
+    # -- writing
+
+    def append_as_leader(self, records: memoryview, leader_epoch: int, now_wall_ms: int) -> AppendInfo:
+        self._maybe_fail()
+        header = check_batch(records, self.config, "client")
+        known = self.producer_state.find_duplicate(
+            header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
+        )
+        if header.has_producer_id and known is not None:
+            first, last = known.first_offset, known.last_offset
+            return AppendInfo(first, last, known.timestamp, self.log_start_offset, self.end_position, True)
+        if header.has_producer_id:
+            self.producer_state.check_data(header.producer_id, header.producer_epoch, header.base_sequence, False)
+        stored, header, append_time = prepare_records(records, header, self.config, now_wall_ms)
+        base, last = self.log_end_offset, self.log_end_offset + header.last_offset_delta
+        copy = bytearray(stored[: header.size_bytes])
+        patch_offset_and_epoch(copy, 0, base, leader_epoch)
+        next(reversed(self._segments.values())).extend(copy)
+        self.log_end_offset = last + 1
+        if header.has_producer_id:
+            self.producer_state.apply_data(
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence,
+                header.last_sequence,
+                base,
+                last,
+                header.max_timestamp,
+                header.is_transactional,
+            )
+        return AppendInfo(base, last, append_time, self.log_start_offset, self.end_position, False)
+
+    def roll(self) -> None:
+        self._segments[self.log_end_offset] = bytearray()
+
+    def delete_records_before(self, offset: int) -> None:
+        self.log_start_offset = offset
+
+    # -- reading
+
+    def read(
+        self, offset: int, max_bytes: int, upper: LogPosition, *, min_one: bool, nowait: bool
+    ) -> ReadResult | None:
+        self._maybe_fail()
+        if nowait and self.is_cold:
+            return None
+        self.reads += 1
+        if offset >= upper.offset:
+            return ReadResult(EMPTY, upper)
+        start = self.position_of(offset)
+        data = memoryview(bytes(self._segments[start.segment_base_offset]))
+        is_last = start.segment_base_offset == upper.segment_base_offset
+        limit = upper.position if is_last else len(data)
+        end = first = start.position
+        first_offset = offset
+        for position, header in iter_batches(data[:limit], start.position):
+            size = header.size_bytes
+            if position == first:
+                first_offset = header.base_offset
+            if end + size - first > max_bytes and not (min_one and position == first):
+                break
+            end = position + size
+        return ReadResult(data[first:end], LogPosition(first_offset, start.segment_base_offset, first))
+
+    def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[tuple[int, int]]:
+        return [entry for entry in self.aborted if entry[1] < upper_offset]
+
+    def offset_for_timestamp(self, timestamp: int, upper_offset: int) -> tuple[int, int] | None:
+        self._maybe_fail()
+        found = (x for x in self._times() if x[0] >= timestamp and self.log_start_offset <= x[1] < upper_offset)
+        return next(found, None)
+
+    def max_timestamp_record(self, upper_offset: int) -> tuple[int, int] | None:
+        times = [x for x in self._times() if self.log_start_offset <= x[1] < upper_offset]
+        return max(times, key=lambda x: (x[0], -x[1]), default=None)
+
+    def _times(self) -> list[tuple[int, int]]:
+        return [
+            (record.timestamp, record.offset)
+            for data in self._segments.values()
+            for position, header in iter_batches(memoryview(bytes(data)))
+            for record in iter_records(
+                memoryview(bytes(data))[position : position + header.size_bytes], max_bytes=1 << 20
+            )
+        ]
+
+    def _maybe_fail(self) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+
+class ManualFlusher:
+    """`log.Flusher`: flushes when the test says so."""
+
+    def __init__(self) -> None:
+        self.requested: dict[MemoryLog, Callable[[BaseException | None], None]] = {}
+
+    def request(self, log: MemoryLog, callback: Callable[[BaseException | None], None]) -> None:
+        self.requested[log] = callback
+
+    def flush(self, error: OSError | None = None) -> None:
+        requested, self.requested = self.requested, {}
+        for log, callback in requested.items():
+            if error is None:
+                log.flushed_offset = log.log_end_offset
+            callback(error)
+
+
+class ManualBlocking:
+    """`ports.Blocking`: work runs when the test says so."""
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[Callable[[], object], Callable[[object, BaseException | None], None]]] = []
+
+    def submit(self, work: Callable[[], object], done: Callable[[object, BaseException | None], None]) -> None:
+        self.submitted.append((work, done))
+
+    def run_all(self) -> None:
+        submitted, self.submitted = self.submitted, []
+        for work, done in submitted:
+            done(work(), None)
+
+
+class MemoryLogs:
+    """`log.LogManager`: keeps what it is given, also over the life of a `ReplicaManager`."""
+
+    def __init__(self) -> None:
+        self.logs: dict[tuple[str, int], MemoryLog] = {}
+        self.deleted: list[tuple[str, int, UUID]] = []
+        self.high_watermarks: dict[tuple[str, int], int] = {}
+        self.failure: OSError | None = None
+
+    def get(self, topic: str, partition: int) -> MemoryLog | None:
+        return self.logs.get((topic, partition))
+
+    def create(self, topic: str, partition: int, topic_id: UUID, config: LogConfig) -> MemoryLog:
+        if self.failure is not None:
+            raise self.failure
+        log = MemoryLog(topic, partition, topic_id, config)
+        self.logs[topic, partition] = log
+        return log
+
+    def delete(self, topic: str, partition: int, topic_id: UUID) -> None:
+        self.deleted.append((topic, partition, topic_id))
+        del self.logs[topic, partition]
+
+    def high_watermark(self, topic: str, partition: int) -> int:
+        return self.high_watermarks.get((topic, partition), 0)
