@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import confluent_kafka.admin
-
 from tests.support.acked_load import AckedLoad, check, read_back
 from tests.support.broker_process import BrokerProcess
 from tests.support.power_cut import cut_power

@@ -10,6 +10,7 @@ import struct
 from typing import Any, Final
 
 import crc32c
+
 from pybroker_protocol.records.compression import Codec, decompress
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
+from tests.oracle.batch_reading import read_batches
+
 from pybroker_protocol.schema.classes import Message
 from pybroker_protocol.schema.nodes import ArrayOf, Field, Struct
-
-from tests.oracle.batch_reading import read_batches
 
 Plain = Any
 """dict, list, str, int, bool or None."""
@@ -167,7 +167,7 @@ class Normaliser:
         return sorted(shown, key=_order)
 
     def _is_foreign(self, value: Plain) -> bool:
-        if not isinstance(value, dict) or "topic_id" not in value and "partitions" not in value:
+        if not isinstance(value, dict) or ("topic_id" not in value and "partitions" not in value):
             return isinstance(value, dict) and value.get("resource_type") == 2 and self._is_other(value)
         return self._is_other(value)
 

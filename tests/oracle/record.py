@@ -24,7 +24,7 @@ KAFKA_SETTINGS: Final[dict[str, str]] = {}
 _COORDINATOR_WARM_UP_S: Final = 30.0
 
 
-class NotDeterministic(Exception):  # noqa: N818 - what it says
+class NotDeterministic(Exception):
     """Kafka answered the same exchange differently: the exchange or the normaliser must be mended."""
 
 
@@ -56,9 +56,7 @@ def _warm_up(player: Player) -> None:
     asked: dict[str, Any] = {"key_type": 0, "coordinator_keys": ["warm-up"]}
     deadline = time.monotonic() + _COORDINATOR_WARM_UP_S
     for key_type in (0, 1):
-        call = Call(
-            "FindCoordinator", 4, {**asked, "key_type": key_type}, until={"coordinators.0.error_code": 0}
-        )
+        call = Call("FindCoordinator", 4, {**asked, "key_type": key_type}, until={"coordinators.0.error_code": 0})
         while player.play(Exchange("warm-up", (call,)))[0]["answer"]["coordinators"][0]["error_code"] != 0:
             if time.monotonic() > deadline:
                 raise TimeoutError("Kafka's coordinators did not get ready")

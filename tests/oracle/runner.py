@@ -18,6 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.oracle.exchange import Await, Call, Exchange, Hangup, Node, Now, Padded, Raw, Saved, Step
+from tests.oracle.normalise import Normaliser, Plain, element_struct, to_plain
+
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.codec import encode
 from pybroker_protocol.frame import (
@@ -31,9 +34,6 @@ from pybroker_protocol.header import encode_request_header
 from pybroker_protocol.schema.classes import Message
 from pybroker_protocol.schema.nodes import ArrayOf, Struct
 
-from tests.oracle.exchange import Await, Call, Exchange, Hangup, Node, Now, Padded, Raw, Saved, Step
-from tests.oracle.normalise import Normaliser, Plain, element_struct, to_plain
-
 ANSWER_TIMEOUT_S: Final = 15.0
 REPEAT_FOR_S: Final = 8.0
 REPEAT_EVERY_S: Final = 0.01
@@ -46,7 +46,7 @@ _WAIT_SLACK_MS: Final = 5
 Result = dict[str, Plain]
 
 
-class Closed(Exception):  # noqa: N818 - an outcome, not a fault
+class Closed(Exception):
     """The broker closed the connection."""
 
 
@@ -321,9 +321,7 @@ def _fill_struct(root: type[Message], struct: Struct, fields: Mapping[str, Any],
     return made
 
 
-def _frame(
-    key: int, version: int, claimed: int, correlation_id: int, client_id: str | None, message: Message
-) -> bytes:
+def _frame(key: int, version: int, claimed: int, correlation_id: int, client_id: str | None, message: Message) -> bytes:
     """A request frame; its header says `claimed` while header form and body are those of `version`."""
     low, high = version_range(key)
     assert low <= version <= high, f"{ApiKey(key).stem} has no version {version} to encode"

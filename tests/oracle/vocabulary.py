@@ -199,7 +199,9 @@ def list_offsets(
 
 def delete_records(topic: str, offset: int, *, version: int = 2, partition: int = 0, **call: Any) -> Call:
     asked = {"partition_index": partition, "offset": offset}
-    return Call("DeleteRecords", version, {"topics": [{"name": topic, "partitions": [asked]}], "timeout_ms": 10_000}, **call)
+    return Call(
+        "DeleteRecords", version, {"topics": [{"name": topic, "partitions": [asked]}], "timeout_ms": 10_000}, **call
+    )
 
 
 def describe_topic_configs(topic: str, *names: str, version: int = 4, synonyms: bool = True, **call: Any) -> Call:

@@ -1,4 +1,5 @@
-"""What admin handlers need, over a cluster in memory: requests go through encoder and decoder at a given version."""
+"""What admin handlers need, over a cluster in memory: requests go through encoder and decoder at a given
+version."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tests.support.cluster import Cluster, a_cluster
+
 from pybroker_protocol.codec import decode, encode
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.request import ConnectionInfo, RequestContext
 from pybroker_server.handlers.services import Services
-from tests.support.cluster import Cluster, a_cluster
 
 
 @dataclass
@@ -26,7 +28,7 @@ class AdminBroker:
 
     async def ask(self, version: int, request: Any) -> Any:
         """The response as a client reads it."""
-        key = type(request).schema.api_key
+        key = type(request).schema.key
         context = RequestContext(
             api_key=key,
             api_version=version,

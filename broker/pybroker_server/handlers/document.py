@@ -1,7 +1,7 @@
 """Writes `docs/protocol.md`: the table of what is served, from the registry that ApiVersions is answered from.
 
-    python -m pybroker_server.handlers.document            prints the page
-    python -m pybroker_server.handlers.document --check FILE   fails when FILE is not that page
+python -m pybroker_server.handlers.document            prints the page
+python -m pybroker_server.handlers.document --check FILE   fails when FILE is not that page
 """
 
 from __future__ import annotations

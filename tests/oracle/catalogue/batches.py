@@ -50,18 +50,26 @@ _HEADER: Final = (
     _bad("count-and-delta-too-large", Batch(header={"record_count": 5, "last_offset_delta": 4})),
     _bad("count-and-delta-too-small", Batch(_THREE, header={"record_count": 1, "last_offset_delta": 0})),
     _bad("count-and-delta-too-large-gzip", Batch(codec="gzip", header={"record_count": 5, "last_offset_delta": 4})),
-    _bad("count-and-delta-too-large-compacted", Batch((Rec(b"v", b"k"),), header={"record_count": 5, "last_offset_delta": 4}),
-         cleanup_policy="compact"),
+    _bad(
+        "count-and-delta-too-large-compacted",
+        Batch((Rec(b"v", b"k"),), header={"record_count": 5, "last_offset_delta": 4}),
+        cleanup_policy="compact",
+    ),
     _bad("empty", Batch((), header={"last_offset_delta": -1})),
     _bad("empty-with-delta-zero", Batch((), header={"last_offset_delta": 0})),
     _bad("control", Batch(attributes=CONTROL)),
-    _bad("control-and-transactional", Batch(attributes=CONTROL | TRANSACTIONAL, producer_id=10**12, epoch=0, sequence=0)),
+    _bad(
+        "control-and-transactional", Batch(attributes=CONTROL | TRANSACTIONAL, producer_id=10**12, epoch=0, sequence=0)
+    ),
     _bad("delete-horizon-bit", Batch(attributes=0x40)),
     _bad("unused-attribute-bit", Batch(attributes=0x80)),
     _bad("codec-5", Batch(attributes=5)),
     _bad("codec-6", Batch(attributes=6)),
     _bad("codec-7", Batch(attributes=7)),
-    _bad("transactional-without-transactional-id", Batch(attributes=TRANSACTIONAL, producer_id=10**12, epoch=0, sequence=0)),
+    _bad(
+        "transactional-without-transactional-id",
+        Batch(attributes=TRANSACTIONAL, producer_id=10**12, epoch=0, sequence=0),
+    ),
     _bad("transactional-without-producer-id", Batch(attributes=TRANSACTIONAL)),
 )
 

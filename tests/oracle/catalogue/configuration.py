@@ -12,7 +12,9 @@ _TOPIC, _BROKER, _BROKER_LOGGER, _METRICS, _GROUP = 2, 4, 8, 16, 32
 
 
 def _describe(*resources: tuple[int, Any, Sequence[str] | None], version: int = 4, **fields: Any) -> Call:
-    asked = [{"resource_type": kind, "resource_name": name, "configuration_keys": keys} for kind, name, keys in resources]
+    asked = [
+        {"resource_type": kind, "resource_name": name, "configuration_keys": keys} for kind, name, keys in resources
+    ]
     return Call("DescribeConfigs", version, {"resources": asked, **fields})
 
 
@@ -53,21 +55,48 @@ _BROKER_KEYS: Final = (
 
 DESCRIBE: Final = (
     *(
-        exchange(f"describe-configs-topic-v{version}", create("@t", retention_ms="1000"), describe_topic_configs("@t", version=version))
+        exchange(
+            f"describe-configs-topic-v{version}",
+            create("@t", retention_ms="1000"),
+            describe_topic_configs("@t", version=version),
+        )
         for version in range(1, 5)
     ),
-    exchange("describe-configs-topic-without-synonyms", create("@t", retention_ms="1000"), describe_topic_configs("@t", synonyms=False)),
-    exchange("describe-configs-topic-named", create("@t", cleanup_policy="compact"),
-             describe_topic_configs("@t", "cleanup.policy", "retention.ms", "no.such.config")),
-    exchange("describe-configs-topic-named-twice", create("@t"), describe_topic_configs("@t", "retention.ms", "retention.ms")),
+    exchange(
+        "describe-configs-topic-without-synonyms",
+        create("@t", retention_ms="1000"),
+        describe_topic_configs("@t", synonyms=False),
+    ),
+    exchange(
+        "describe-configs-topic-named",
+        create("@t", cleanup_policy="compact"),
+        describe_topic_configs("@t", "cleanup.policy", "retention.ms", "no.such.config"),
+    ),
+    exchange(
+        "describe-configs-topic-named-twice", create("@t"), describe_topic_configs("@t", "retention.ms", "retention.ms")
+    ),
     exchange("describe-configs-topic-no-keys", create("@t"), _describe((_TOPIC, "@t", []))),
-    exchange("describe-configs-topic-documentation", create("@t"), _describe((_TOPIC, "@t", ["retention.ms"]), include_documentation=True)),
+    exchange(
+        "describe-configs-topic-documentation",
+        create("@t"),
+        _describe((_TOPIC, "@t", ["retention.ms"]), include_documentation=True),
+    ),
     exchange("describe-configs-unknown-topic", _describe((_TOPIC, "@no", None))),
     exchange("describe-configs-invalid-topic-name", _describe((_TOPIC, "a/b", None))),
     exchange("describe-configs-empty-topic-name", _describe((_TOPIC, "", None))),
-    exchange("describe-configs-two-topics", create("@t"), create("@u", retention_ms="5"),
-             _describe((_TOPIC, "@t", ["retention.ms"]), (_TOPIC, "@u", ["retention.ms"]), (_TOPIC, "@no", ["retention.ms"]))),
-    exchange("describe-configs-same-topic-twice", create("@t"), _describe((_TOPIC, "@t", ["retention.ms"]), (_TOPIC, "@t", ["segment.ms"]))),
+    exchange(
+        "describe-configs-two-topics",
+        create("@t"),
+        create("@u", retention_ms="5"),
+        _describe(
+            (_TOPIC, "@t", ["retention.ms"]), (_TOPIC, "@u", ["retention.ms"]), (_TOPIC, "@no", ["retention.ms"])
+        ),
+    ),
+    exchange(
+        "describe-configs-same-topic-twice",
+        create("@t"),
+        _describe((_TOPIC, "@t", ["retention.ms"]), (_TOPIC, "@t", ["segment.ms"])),
+    ),
     exchange("describe-configs-nothing", _describe()),
     exchange("describe-configs-broker", _describe((_BROKER, NODE_NAME, _BROKER_KEYS), include_synonyms=True)),
     exchange("describe-configs-broker-v1", _describe((_BROKER, NODE_NAME, _BROKER_KEYS[:3]), version=1)),
@@ -82,7 +111,11 @@ DESCRIBE: Final = (
     exchange("describe-configs-type-zero", _describe((0, "x", None))),
     exchange("describe-configs-client-metrics", _describe((_METRICS, "nobody", None))),
     exchange("describe-configs-client-metrics-empty-name", _describe((_METRICS, "", None))),
-    exchange("describe-configs-topic-and-unknown-type", create("@t"), _describe((_TOPIC, "@t", ["retention.ms"]), (99, "x", None))),
+    exchange(
+        "describe-configs-topic-and-unknown-type",
+        create("@t"),
+        _describe((_TOPIC, "@t", ["retention.ms"]), (99, "x", None)),
+    ),
 )
 
 
@@ -118,7 +151,11 @@ INCREMENTAL: Final = (
     _altered("append", ("cleanup.policy", APPEND, "compact")),
     _altered("append-to-set", ("cleanup.policy", APPEND, "delete"), cleanup_policy="compact"),
     _altered("append-what-is-there", ("cleanup.policy", APPEND, "compact"), cleanup_policy="compact"),
-    _altered("append-several", ("leader.replication.throttled.replicas", APPEND, "0:1,1:1"), leader_replication_throttled_replicas="2:1"),
+    _altered(
+        "append-several",
+        ("leader.replication.throttled.replicas", APPEND, "0:1,1:1"),
+        leader_replication_throttled_replicas="2:1",
+    ),
     _altered("append-invalid", ("cleanup.policy", APPEND, "nonsense")),
     _altered("append-to-a-number", ("retention.ms", APPEND, "5")),
     _altered("append-empty", ("cleanup.policy", APPEND, "")),
@@ -146,12 +183,16 @@ INCREMENTAL: Final = (
 )
 
 
-def _incremental(*resources: tuple[int, Any, Sequence[tuple[str, int, str | None]]], validate_only: bool = False) -> Call:
+def _incremental(
+    *resources: tuple[int, Any, Sequence[tuple[str, int, str | None]]], validate_only: bool = False
+) -> Call:
     altered = [
         {
             "resource_type": kind,
             "resource_name": name,
-            "configs": [{"name": key, "config_operation": operation, "value": value} for key, operation, value in changes],
+            "configs": [
+                {"name": key, "config_operation": operation, "value": value} for key, operation, value in changes
+            ],
         }
         for kind, name, changes in resources
     ]
@@ -161,26 +202,59 @@ def _incremental(*resources: tuple[int, Any, Sequence[tuple[str, int, str | None
 _RETENTION: Final = [("retention.ms", SET, "1234")]
 
 RESOURCES: Final = (
-    exchange("incremental-alter-validate-only", create("@t"), _incremental((_TOPIC, "@t", _RETENTION), validate_only=True),
-             describe_topic_configs("@t", "retention.ms")),
-    exchange("incremental-alter-validate-only-wrong", create("@t"),
-             _incremental((_TOPIC, "@t", [("retention.ms", SET, "x")]), validate_only=True)),
-    exchange("incremental-alter-two-topics", create("@t"), create("@u"), _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@u", _RETENTION))),
-    exchange("incremental-alter-good-and-unknown-topic", create("@t"), _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@no", _RETENTION))),
-    exchange("incremental-alter-same-topic-twice", create("@t"), _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@t", [("segment.bytes", SET, "2000000")])),
-             describe_topic_configs("@t", "retention.ms")),
+    exchange(
+        "incremental-alter-validate-only",
+        create("@t"),
+        _incremental((_TOPIC, "@t", _RETENTION), validate_only=True),
+        describe_topic_configs("@t", "retention.ms"),
+    ),
+    exchange(
+        "incremental-alter-validate-only-wrong",
+        create("@t"),
+        _incremental((_TOPIC, "@t", [("retention.ms", SET, "x")]), validate_only=True),
+    ),
+    exchange(
+        "incremental-alter-two-topics",
+        create("@t"),
+        create("@u"),
+        _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@u", _RETENTION)),
+    ),
+    exchange(
+        "incremental-alter-good-and-unknown-topic",
+        create("@t"),
+        _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@no", _RETENTION)),
+    ),
+    exchange(
+        "incremental-alter-same-topic-twice",
+        create("@t"),
+        _incremental((_TOPIC, "@t", _RETENTION), (_TOPIC, "@t", [("segment.bytes", SET, "2000000")])),
+        describe_topic_configs("@t", "retention.ms"),
+    ),
     exchange("incremental-alter-no-resources", _incremental()),
     exchange("incremental-alter-unknown-type", _incremental((99, "x", _RETENTION))),
     exchange("incremental-alter-type-zero", _incremental((0, "x", _RETENTION))),
     exchange("incremental-alter-another-broker", _incremental((_BROKER, "99", [("log.retention.ms", SET, "1000")]))),
-    exchange("incremental-alter-broker-not-a-number", _incremental((_BROKER, "one", [("log.retention.ms", SET, "1000")]))),
+    exchange(
+        "incremental-alter-broker-not-a-number", _incremental((_BROKER, "one", [("log.retention.ms", SET, "1000")]))
+    ),
     exchange("incremental-alter-broker-read-only", _incremental((_BROKER, NODE_NAME, [("num.partitions", SET, "3")]))),
     exchange("incremental-alter-broker-unknown", _incremental((_BROKER, NODE_NAME, [("no.such.config", SET, "3")]))),
-    exchange("incremental-alter-broker-wrong-value", _incremental((_BROKER, NODE_NAME, [("log.retention.ms", SET, "soon")]))),
-    exchange("incremental-alter-broker-validate-only", _incremental((_BROKER, NODE_NAME, [("log.retention.ms", SET, "86400000")]), validate_only=True)),
-    exchange("incremental-alter-broker-default-validate-only", _incremental((_BROKER, "", [("log.retention.ms", SET, "86400000")]), validate_only=True)),
-    exchange("incremental-alter-broker-then-back", _incremental((_BROKER, NODE_NAME, [("log.cleaner.threads", SET, "2")])),
-             _incremental((_BROKER, NODE_NAME, [("log.cleaner.threads", DELETE, None)]))),
+    exchange(
+        "incremental-alter-broker-wrong-value", _incremental((_BROKER, NODE_NAME, [("log.retention.ms", SET, "soon")]))
+    ),
+    exchange(
+        "incremental-alter-broker-validate-only",
+        _incremental((_BROKER, NODE_NAME, [("log.retention.ms", SET, "86400000")]), validate_only=True),
+    ),
+    exchange(
+        "incremental-alter-broker-default-validate-only",
+        _incremental((_BROKER, "", [("log.retention.ms", SET, "86400000")]), validate_only=True),
+    ),
+    exchange(
+        "incremental-alter-broker-then-back",
+        _incremental((_BROKER, NODE_NAME, [("log.cleaner.threads", SET, "2")])),
+        _incremental((_BROKER, NODE_NAME, [("log.cleaner.threads", DELETE, None)])),
+    ),
 )
 
 
@@ -201,23 +275,70 @@ def _replaced(label: str, settings: Mapping[str, str | None], *steps: Steps, **b
 
 
 ALTER: Final = (
-    *(exchange(f"alter-configs-v{version}", create("@t"), _replace("@t", {"retention.ms": "5"}, version=version)) for version in range(3)),
+    *(
+        exchange(f"alter-configs-v{version}", create("@t"), _replace("@t", {"retention.ms": "5"}, version=version))
+        for version in range(3)
+    ),
     _replaced("replaces-all", {"retention.ms": "5"}, segment_bytes="2000000"),
     _replaced("to-nothing", {}, retention_ms="5", segment_bytes="2000000"),
     _replaced("null-value", {"retention.ms": None}, retention_ms="5"),
     _replaced("wrong-value", {"retention.ms": "x"}, retention_ms="5"),
     _replaced("unknown-name", {"no.such.config": "x"}, retention_ms="5"),
     exchange("alter-configs-unknown-topic", _replace("@no", {"retention.ms": "5"})),
-    exchange("alter-configs-validate-only", create("@t"), _replace("@t", {"retention.ms": "5"}, validate_only=True),
-             describe_topic_configs("@t", "retention.ms")),
-    exchange("alter-configs-same-name-twice", create("@t"), Call("AlterConfigs", 2, {"resources": [
-        {"resource_type": _TOPIC, "resource_name": "@t", "configs": [{"name": "retention.ms", "value": "1"}, {"name": "retention.ms", "value": "2"}]}]})),
-    exchange("alter-configs-same-topic-twice", create("@t"), Call("AlterConfigs", 2, {"resources": [
-        {"resource_type": _TOPIC, "resource_name": "@t", "configs": configs({"retention.ms": "1"})}] * 2})),
-    exchange("alter-configs-unknown-type", Call("AlterConfigs", 2, {"resources": [{"resource_type": 77, "resource_name": "x", "configs": []}]})),
+    exchange(
+        "alter-configs-validate-only",
+        create("@t"),
+        _replace("@t", {"retention.ms": "5"}, validate_only=True),
+        describe_topic_configs("@t", "retention.ms"),
+    ),
+    exchange(
+        "alter-configs-same-name-twice",
+        create("@t"),
+        Call(
+            "AlterConfigs",
+            2,
+            {
+                "resources": [
+                    {
+                        "resource_type": _TOPIC,
+                        "resource_name": "@t",
+                        "configs": [{"name": "retention.ms", "value": "1"}, {"name": "retention.ms", "value": "2"}],
+                    }
+                ]
+            },
+        ),
+    ),
+    exchange(
+        "alter-configs-same-topic-twice",
+        create("@t"),
+        Call(
+            "AlterConfigs",
+            2,
+            {
+                "resources": [
+                    {"resource_type": _TOPIC, "resource_name": "@t", "configs": configs({"retention.ms": "1"})}
+                ]
+                * 2
+            },
+        ),
+    ),
+    exchange(
+        "alter-configs-unknown-type",
+        Call("AlterConfigs", 2, {"resources": [{"resource_type": 77, "resource_name": "x", "configs": []}]}),
+    ),
     exchange("alter-configs-nothing", Call("AlterConfigs", 2, {"resources": []})),
-    exchange("alter-configs-another-broker", Call("AlterConfigs", 2, {"resources": [
-        {"resource_type": _BROKER, "resource_name": "99", "configs": configs({"log.retention.ms": "1"})}]})),
+    exchange(
+        "alter-configs-another-broker",
+        Call(
+            "AlterConfigs",
+            2,
+            {
+                "resources": [
+                    {"resource_type": _BROKER, "resource_name": "99", "configs": configs({"log.retention.ms": "1"})}
+                ]
+            },
+        ),
+    ),
 )
 
 

@@ -12,7 +12,9 @@ _ID: Final = Saved("session")
 _CLOSE: Final = -1
 
 
-def _topics(offset: int = 0, *, partitions: Sequence[int] = (0,), version: int = 12, topic: str = "@t", **more: Any) -> list[dict[str, Any]]:
+def _topics(
+    offset: int = 0, *, partitions: Sequence[int] = (0,), version: int = 12, topic: str = "@t", **more: Any
+) -> list[dict[str, Any]]:
     key = {"topic": topic} if version < 13 else {"topic_id": topic_id(topic)}
     asked = [
         {"partition": index, "fetch_offset": offset, "partition_max_bytes": 100_000, **more} for index in partitions
@@ -35,7 +37,10 @@ def _session(label: str, *steps: Steps, partitions: int = 1) -> Exchange:
 
 
 _LIFE: Final = (
-    *(_session(f"v{version}", _open(version=version), _next(1, version=version), _next(2, version=version)) for version in (7, 11, 12, 13, 18)),
+    *(
+        _session(f"v{version}", _open(version=version), _next(1, version=version), _next(2, version=version))
+        for version in (7, 11, 12, 13, 18)
+    ),
     _session("nothing-new-is-empty", _open(2), _next(1), _next(2)),
     _session("data-is-repeated-until-the-offset-moves", _open(), _next(1), _next(2, _topics(2)), _next(3)),
     _session("new-data", _open(2), produce("@t"), _next(1), _next(2, _topics(3)), _next(3)),
@@ -45,8 +50,12 @@ _LIFE: Final = (
     _session("partition-forgotten", _open(partitions=[0]), _next(1, forget=["@t"]), produce("@t"), _next(2)),
     _session("partition-forgotten-and-added", _open(2), _next(1, _topics(0), forget=["@t"]), _next(2)),
     _session("forget-what-is-not-there", _open(2), _next(1, forget=["@no"]), _next(2)),
-    _session("forget-the-last-partition-then-wait", _open(2), _next(1, forget=["@t"], max_wait_ms=1_500, timed_ms=1_500)),
-    _session("two-partitions-one-with-data", _open(2, partitions=[0, 1]) , produce("@t", partition=1), _next(1), partitions=2),
+    _session(
+        "forget-the-last-partition-then-wait", _open(2), _next(1, forget=["@t"], max_wait_ms=1_500, timed_ms=1_500)
+    ),
+    _session(
+        "two-partitions-one-with-data", _open(2, partitions=[0, 1]), produce("@t", partition=1), _next(1), partitions=2
+    ),
     _session("waits-when-nothing-is-new", _open(2), _next(1, max_wait_ms=150, timed_ms=150)),
     _session("unknown-partition-in-it", _open(2), _next(1, _topics(partitions=[7])), _next(2)),
     _session("error-then-recovery", _open(9), _next(1), _next(2, _topics(2)), _next(3)),
@@ -62,12 +71,21 @@ _CLOSING: Final = (
     _session("closed", _open(2), _next(_CLOSE), _next(1)),
     _session("closed-with-partitions", _open(2), _next(_CLOSE, _topics(0)), _next(1)),
     _session("closed-twice", _open(2), _next(_CLOSE), _next(_CLOSE)),
-    _session("replaced-by-a-new-one", _open(2), _next(0, _topics(0), save={"second": "session_id"}), _next(1),
-             _next(1, session=Saved("second"))),
+    _session(
+        "replaced-by-a-new-one",
+        _open(2),
+        _next(0, _topics(0), save={"second": "session_id"}),
+        _next(1),
+        _next(1, session=Saved("second")),
+    ),
     _session("none-wanted", fetch_session(_topics(0), session_id=0, session_epoch=_CLOSE)),
     _session("of-another-connection", _open(2), produce("@t", on="b"), _next(1, on="b")),
     exchange("session-of-nothing", fetch_session([], session_epoch=0)),
-    exchange("session-of-an-unknown-topic", fetch_session(_topics(topic="@no"), session_epoch=0, save={"session": "session_id"}), _next(1)),
+    exchange(
+        "session-of-an-unknown-topic",
+        fetch_session(_topics(topic="@no"), session_epoch=0, save={"session": "session_id"}),
+        _next(1),
+    ),
 )
 
 _WRONG: Final = (

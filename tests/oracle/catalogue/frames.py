@@ -85,14 +85,29 @@ def _cut(name: str, call: Any) -> list[Exchange]:
 _BODIES: Final[tuple[tuple[str, str, int, dict[str, Any]], ...]] = (
     ("metadata-v4", "Metadata", 4, {"topics": [{"name": "no"}], "allow_auto_topic_creation": False}),
     ("metadata-v12", "Metadata", 12, {"topics": [{"name": "no"}], "allow_auto_topic_creation": False}),
-    ("create-topics-v7", "CreateTopics", 7, {"topics": [{"name": "no/no", "num_partitions": 1, "replication_factor": 1}]}),
+    (
+        "create-topics-v7",
+        "CreateTopics",
+        7,
+        {"topics": [{"name": "no/no", "num_partitions": 1, "replication_factor": 1}]},
+    ),
     ("delete-topics-v6", "DeleteTopics", 6, {"topics": [{"name": "no/no"}]}),
     ("create-partitions-v3", "CreatePartitions", 3, {"topics": [{"name": "no/no", "count": 2}]}),
     ("describe-configs-v4", "DescribeConfigs", 4, {"resources": [{"resource_type": 2, "resource_name": "no/no"}]}),
-    ("incremental-alter-configs-v1", "IncrementalAlterConfigs", 1, {"resources": [{"resource_type": 2, "resource_name": "no/no", "configs": [{"name": "n", "value": "v"}]}]}),
+    (
+        "incremental-alter-configs-v1",
+        "IncrementalAlterConfigs",
+        1,
+        {"resources": [{"resource_type": 2, "resource_name": "no/no", "configs": [{"name": "n", "value": "v"}]}]},
+    ),
     ("init-producer-id-v0", "InitProducerId", 0, {"transactional_id": "", "transaction_timeout_ms": 1000}),
     ("delete-records-v2", "DeleteRecords", 2, {"topics": [{"name": "no/no", "partitions": [{"partition_index": 0}]}]}),
-    ("offset-for-leader-epoch-v4", "OffsetForLeaderEpoch", 4, {"topics": [{"topic": "no/no", "partitions": [{"partition": 0}]}]}),
+    (
+        "offset-for-leader-epoch-v4",
+        "OffsetForLeaderEpoch",
+        4,
+        {"topics": [{"topic": "no/no", "partitions": [{"partition": 0}]}]},
+    ),
     ("describe-cluster-v1", "DescribeCluster", 1, {"endpoint_type": 1}),
     ("describe-topic-partitions-v0", "DescribeTopicPartitions", 0, {"topics": [{"name": "no"}]}),
     ("describe-producers-v0", "DescribeProducers", 0, {"topics": [{"name": "no/no", "partition_indexes": [0]}]}),
@@ -132,19 +147,52 @@ FIELDS: Final = (
     _spoiled("count-minus-two", Call("Metadata", 1, {"topics": []}, patch=((0, b"\xff\xff\xff\xfe"),))),
     _spoiled("null-where-an-array-must-be", Call("Metadata", 0, {"topics": []}, patch=((0, _NULL_COUNT),))),
     _spoiled("compact-count-beyond-the-bytes", Call("Metadata", 9, {"topics": []}, patch=((0, b"\x7e"),))),
-    _spoiled("compact-count-five-bytes-long", Call("Metadata", 9, {"topics": []}, cut=5, extra=b"\xff\xff\xff\xff\x0f\0\0\0\0")),
-    _spoiled("compact-count-varint-too-long", Call("Metadata", 9, {"topics": []}, cut=5, extra=b"\xff" * 11 + b"\0\0\0\0")),
-    _spoiled("string-length-beyond-the-bytes", Call("Metadata", 1, {"topics": [{"name": "abc"}]}, patch=((4, b"\x7f\xff"),))),
-    _spoiled("string-null-where-a-name-must-be", Call("Metadata", 1, {"topics": [{"name": "abc"}]}, patch=((4, b"\xff\xff"),))),
-    _spoiled("compact-string-null-where-a-name-must-be", Call("Metadata", 9, {"topics": [{"name": "abc"}]}, patch=((1, b"\0"),))),
-    _spoiled("string-not-utf8", Call("Metadata", 9, {"topics": [{"name": "abc"}], "allow_auto_topic_creation": False}, patch=((2, b"\xff\xfe"),))),
-    _spoiled("tagged-field-unknown", Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x01\x63\x02hi")),
-    _spoiled("tagged-fields-two-unknown", Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x05\x00\x63\x02hi")),
+    _spoiled(
+        "compact-count-five-bytes-long",
+        Call("Metadata", 9, {"topics": []}, cut=5, extra=b"\xff\xff\xff\xff\x0f\0\0\0\0"),
+    ),
+    _spoiled(
+        "compact-count-varint-too-long", Call("Metadata", 9, {"topics": []}, cut=5, extra=b"\xff" * 11 + b"\0\0\0\0")
+    ),
+    _spoiled(
+        "string-length-beyond-the-bytes", Call("Metadata", 1, {"topics": [{"name": "abc"}]}, patch=((4, b"\x7f\xff"),))
+    ),
+    _spoiled(
+        "string-null-where-a-name-must-be",
+        Call("Metadata", 1, {"topics": [{"name": "abc"}]}, patch=((4, b"\xff\xff"),)),
+    ),
+    _spoiled(
+        "compact-string-null-where-a-name-must-be",
+        Call("Metadata", 9, {"topics": [{"name": "abc"}]}, patch=((1, b"\0"),)),
+    ),
+    _spoiled(
+        "string-not-utf8",
+        Call(
+            "Metadata", 9, {"topics": [{"name": "abc"}], "allow_auto_topic_creation": False}, patch=((2, b"\xff\xfe"),)
+        ),
+    ),
+    _spoiled(
+        "tagged-field-unknown",
+        Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x01\x63\x02hi"),
+    ),
+    _spoiled(
+        "tagged-fields-two-unknown",
+        Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x05\x00\x63\x02hi"),
+    ),
     _spoiled("tagged-field-size-beyond-the-bytes", Call("Metadata", 9, {"topics": []}, cut=1, extra=b"\x01\x63\x7fhi")),
     _spoiled("tagged-field-count-beyond-the-bytes", Call("Metadata", 9, {"topics": []}, cut=1, extra=b"\x7f")),
-    _spoiled("tagged-fields-out-of-order", Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x63\x00\x05\x00")),
-    _spoiled("tagged-field-twice", Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x63\x00\x63\x00")),
-    _spoiled("boolean-neither-0-nor-1", Call("Metadata", 4, {"topics": [], "allow_auto_topic_creation": False}, patch=((-1, b"\x07"),))),
+    _spoiled(
+        "tagged-fields-out-of-order",
+        Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x63\x00\x05\x00"),
+    ),
+    _spoiled(
+        "tagged-field-twice",
+        Call("Metadata", 9, {"topics": [], "allow_auto_topic_creation": False}, cut=1, extra=b"\x02\x63\x00\x63\x00"),
+    ),
+    _spoiled(
+        "boolean-neither-0-nor-1",
+        Call("Metadata", 4, {"topics": [], "allow_auto_topic_creation": False}, patch=((-1, b"\x07"),)),
+    ),
 )
 
 ORDER: Final = (

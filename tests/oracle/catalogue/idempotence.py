@@ -25,7 +25,14 @@ def _init(version: int = 4, transactional_id: str | None = None, **fields: Any) 
 
 
 def _send(
-    sequence: int, *, epoch: Any = 0, pid: Any = _PID, count: int = 1, codec: str = "none", topic: str = "@t", **call: Any
+    sequence: int,
+    *,
+    epoch: Any = 0,
+    pid: Any = _PID,
+    count: int = 1,
+    codec: str = "none",
+    topic: str = "@t",
+    **call: Any,
 ) -> Call:
     records = tuple(Rec(f"{sequence}+{index}".encode()) for index in range(count))
     timestamp = call.pop("timestamp", 1_000)
@@ -43,22 +50,35 @@ def _sequence(label: str, *steps: Steps, **settings: str) -> Exchange:
 
 
 INIT: Final = (
-    *(exchange(f"init-producer-id-v{version}", _init(version, until=_GIVEN), _init(version, until=_GIVEN)) for version in range(6)),
+    *(
+        exchange(f"init-producer-id-v{version}", _init(version, until=_GIVEN), _init(version, until=_GIVEN))
+        for version in range(6)
+    ),
     exchange("init-producer-id-v6-is-not-stable", _init(5, claim_version=6)),
-    exchange("init-producer-id-with-a-known-id", _init(save={"pid": "producer_id"}, until=_GIVEN),
-             _init(producer_id=Saved("pid"), producer_epoch=0)),
+    exchange(
+        "init-producer-id-with-a-known-id",
+        _init(save={"pid": "producer_id"}, until=_GIVEN),
+        _init(producer_id=Saved("pid"), producer_epoch=0),
+    ),
     exchange("init-producer-id-id-without-epoch", _init(producer_id=_PID)),
     exchange("init-producer-id-epoch-without-id", _init(producer_epoch=3)),
     exchange("init-producer-id-timeout-zero", _init(transaction_timeout_ms=0)),
     exchange("init-producer-id-timeout-negative", _init(transaction_timeout_ms=-1)),
     exchange("init-producer-id-empty-transactional-id", _init(transactional_id="")),
     exchange("init-producer-id-empty-transactional-id-v0", _init(0, "")),
-    exchange("init-producer-id-transactional-timeout-too-long", _init(transactional_id="txn", transaction_timeout_ms=900_001)),
+    exchange(
+        "init-producer-id-transactional-timeout-too-long", _init(transactional_id="txn", transaction_timeout_ms=900_001)
+    ),
     exchange("init-producer-id-transactional-timeout-zero", _init(transactional_id="txn", transaction_timeout_ms=0)),
 )
 
 SEQUENCES: Final = (
-    _sequence("allocated-id", _init(save={"pid": "producer_id"}, until=_GIVEN), _send(0, pid=Saved("pid")), _send(1, pid=Saved("pid"))),
+    _sequence(
+        "allocated-id",
+        _init(save={"pid": "producer_id"}, until=_GIVEN),
+        _send(0, pid=Saved("pid")),
+        _send(1, pid=Saved("pid")),
+    ),
     _sequence("in-order", _send(0), _send(1, count=3), _send(4)),
     _sequence("first-sequence-not-zero", _send(7), _send(8)),
     _sequence("duplicate-of-the-last", _send(0), _send(1), _send(1)),
@@ -66,7 +86,11 @@ SEQUENCES: Final = (
     _sequence("duplicate-acks-1", _send(0, acks=1), _send(0, acks=1)),
     _sequence("duplicate-of-five-ago", *(_send(n) for n in range(5)), _send(0)),
     _sequence("duplicate-of-six-ago", *(_send(n) for n in range(6)), _send(0)),
-    _sequence("duplicate-of-each-of-five", *(_send(n, count=2) for n in range(0, 12, 2)), *(_send(n, count=2) for n in range(2, 12, 2))),
+    _sequence(
+        "duplicate-of-each-of-five",
+        *(_send(n, count=2) for n in range(0, 12, 2)),
+        *(_send(n, count=2) for n in range(2, 12, 2)),
+    ),
     _sequence("duplicate-log-append-time", _send(0), _send(0), message_timestamp_type="LogAppendTime"),
     _sequence("duplicate-with-another-count", _send(0, count=2), _send(0, count=1)),
     _sequence("overlap", _send(0, count=3), _send(2, count=3)),
@@ -100,13 +124,34 @@ EPOCHS: Final = (
     _sequence("no-id-no-epoch-no-sequence", _send(-1, pid=-1, epoch=-1)),
     _sequence("two-producers", _send(0), _send(0, pid=_PID + 1), _send(1), _send(1, pid=_PID + 1)),
     _sequence("beside-plain-batches", _send(0), produce("@t"), _send(1), produce("@t"), _send(0)),
-    exchange("idempotence-two-partitions", create("@t", 2), _send(0), _send(0, partition=1), _send(1, partition=1),
-             _send(2), _producers("@t", 0, 1)),
+    exchange(
+        "idempotence-two-partitions",
+        create("@t", 2),
+        _send(0),
+        _send(0, partition=1),
+        _send(1, partition=1),
+        _send(2),
+        _producers("@t", 0, 1),
+    ),
     exchange("idempotence-stored-bytes", create("@t"), _send(0, count=2), _send(2), _send(0, count=2), fetch("@t")),
-    exchange("idempotence-after-delete-records", create("@t"), _send(0), _send(1), delete_records("@t", -1), _send(2), _send(1),
-             _producers()),
-    exchange("idempotence-in-flight-duplicates", create("@t"), _send(0), *[_send(n, wait=False) for n in (1, 2, 1, 3)],
-             [Await("a")] * 4, list_offsets("@t")),
+    exchange(
+        "idempotence-after-delete-records",
+        create("@t"),
+        _send(0),
+        _send(1),
+        delete_records("@t", -1),
+        _send(2),
+        _send(1),
+        _producers(),
+    ),
+    exchange(
+        "idempotence-in-flight-duplicates",
+        create("@t"),
+        _send(0),
+        *[_send(n, wait=False) for n in (1, 2, 1, 3)],
+        [Await("a")] * 4,
+        list_offsets("@t"),
+    ),
 )
 
 

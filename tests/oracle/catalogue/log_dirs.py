@@ -16,7 +16,9 @@ def _dirs(version: int, *topics: tuple[str, Sequence[int]]) -> Call:
 
 EXCHANGES: Final[tuple[Exchange, ...]] = (
     *(
-        exchange(f"describe-log-dirs-v{version}", create("@t", 2), filled("@t", "a", "b"), _dirs(version, ("@t", [0, 1])))
+        exchange(
+            f"describe-log-dirs-v{version}", create("@t", 2), filled("@t", "a", "b"), _dirs(version, ("@t", [0, 1]))
+        )
         for version in range(1, 6)
     ),
     *(

@@ -18,7 +18,10 @@ def _metadata_all(version: int) -> Exchange:
 
 
 EXCHANGES: Final[tuple[Exchange, ...]] = (
-    *(exchange(f"metadata-one-topic-v{version}", create("@t", 2), metadata("@t", version=version)) for version in range(14)),
+    *(
+        exchange(f"metadata-one-topic-v{version}", create("@t", 2), metadata("@t", version=version))
+        for version in range(14)
+    ),
     *(_metadata_all(version) for version in (0, 1, 5, 9, 12, 13)),
     *(
         exchange(f"metadata-no-topics-v{version}", create("@t"), Call("Metadata", version, {"topics": []}, own=True))
@@ -34,9 +37,7 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
         Call("Metadata", 12, {"topics": [{"topic_id": topic_id("@t"), "name": None}]}),
     ),
     exchange("metadata-by-unknown-id", Call("Metadata", 12, {"topics": [{"topic_id": _UNKNOWN_ID, "name": None}]})),
-    exchange(
-        "metadata-by-unknown-id-v13", Call("Metadata", 13, {"topics": [{"topic_id": _UNKNOWN_ID, "name": None}]})
-    ),
+    exchange("metadata-by-unknown-id-v13", Call("Metadata", 13, {"topics": [{"topic_id": _UNKNOWN_ID, "name": None}]})),
     exchange("metadata-by-zero-id", Call("Metadata", 12, {"topics": [{"name": None}]})),
     exchange(
         "metadata-by-id-and-name",
@@ -96,7 +97,14 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
         metadata("@t"),
         Call("Metadata", 12, {"topics": [{"topic_id": topic_id("@t"), "name": None}]}),
     ),
-    exchange("metadata-recreated-topic-has-a-new-id", create("@t"), metadata("@t"), delete("@t"), create("@t"), metadata("@t")),
+    exchange(
+        "metadata-recreated-topic-has-a-new-id",
+        create("@t"),
+        metadata("@t"),
+        delete("@t"),
+        create("@t"),
+        metadata("@t"),
+    ),
     *(
         exchange(
             f"metadata-authorized-operations-v{version}",

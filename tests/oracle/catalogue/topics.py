@@ -183,24 +183,45 @@ DELETE_TOPICS: Final = (
         exchange(f"delete-topics-v{version}", create("@t"), _delete(version, "@t"), gone("@t"), _delete(version, "@t"))
         for version in range(1, 7)
     ),
-    exchange("delete-topics-by-id", create("@t"), _delete_states({"topic_id": topic_id("@t")}), gone("@t"), metadata("@t")),
+    exchange(
+        "delete-topics-by-id", create("@t"), _delete_states({"topic_id": topic_id("@t")}), gone("@t"), metadata("@t")
+    ),
     exchange("delete-topics-unknown-id", _delete_states({"topic_id": _UNKNOWN_ID})),
     exchange("delete-topics-neither-name-nor-id", _delete_states({})),
-    exchange("delete-topics-both-name-and-id", create("@t"), _delete_states({"name": "@t", "topic_id": topic_id("@t")})),
+    exchange(
+        "delete-topics-both-name-and-id", create("@t"), _delete_states({"name": "@t", "topic_id": topic_id("@t")})
+    ),
     exchange("delete-topics-name-and-wrong-id", create("@t"), _delete_states({"name": "@t", "topic_id": _UNKNOWN_ID})),
     exchange("delete-topics-same-name-twice", create("@t"), _delete(6, "@t", "@t")),
-    exchange("delete-topics-same-id-twice", create("@t"), _delete_states({"topic_id": topic_id("@t")}, {"topic_id": topic_id("@t")})),
-    exchange("delete-topics-by-name-and-id-at-once", create("@t"), _delete_states({"name": "@t"}, {"topic_id": topic_id("@t")})),
+    exchange(
+        "delete-topics-same-id-twice",
+        create("@t"),
+        _delete_states({"topic_id": topic_id("@t")}, {"topic_id": topic_id("@t")}),
+    ),
+    exchange(
+        "delete-topics-by-name-and-id-at-once",
+        create("@t"),
+        _delete_states({"name": "@t"}, {"topic_id": topic_id("@t")}),
+    ),
     exchange("delete-topics-good-and-unknown", create("@t"), _delete(5, "@t", "@no")),
     exchange("delete-topics-none", _delete(6)),
     exchange("delete-topics-empty-name", _delete(6, "")),
     exchange("delete-topics-invalid-name", _delete(6, "a/b")),
-    exchange("delete-topics-old-id-after-recreation", create("@t"), metadata("@t", save={"old": "topics.0.topic_id"}),
-             delete("@t"), create("@t"), _delete_states({"topic_id": Saved("old")}), metadata("@t")),
+    exchange(
+        "delete-topics-old-id-after-recreation",
+        create("@t"),
+        metadata("@t", save={"old": "topics.0.topic_id"}),
+        delete("@t"),
+        create("@t"),
+        _delete_states({"topic_id": Saved("old")}),
+        metadata("@t"),
+    ),
 )
 
 AFTER_DELETION: Final = (
-    exchange("deleted-then-produce", create("@t"), filled("@t", "a"), delete("@t"), produce("@t"), produce("@t", version=13)),
+    exchange(
+        "deleted-then-produce", create("@t"), filled("@t", "a"), delete("@t"), produce("@t"), produce("@t", version=13)
+    ),
     exchange("deleted-then-fetch", create("@t"), filled("@t", "a"), delete("@t"), fetch("@t"), fetch("@t", version=13)),
     exchange("deleted-then-list-offsets", create("@t"), filled("@t", "a"), delete("@t"), list_offsets("@t")),
     exchange(
@@ -223,8 +244,15 @@ AFTER_DELETION: Final = (
         delete("@t"),
         create("@t"),
         fetch(Saved("old"), version=13),
-        Call("Produce", 13, {"acks": -1, "timeout_ms": 1000, "topic_data": [
-            {"topic_id": Saved("old"), "partition_data": [{"index": 0, "records": b""}]}]}),
+        Call(
+            "Produce",
+            13,
+            {
+                "acks": -1,
+                "timeout_ms": 1000,
+                "topic_data": [{"topic_id": Saved("old"), "partition_data": [{"index": 0, "records": b""}]}],
+            },
+        ),
         fetch("@t", version=13),
     ),
     exchange(
@@ -238,8 +266,15 @@ AFTER_DELETION: Final = (
 )
 
 
-def _grow(topic: str, count: int, *, version: int = 3, assignments: Sequence[Sequence[Any]] | None = None,
-          validate_only: bool = False, **call: Any) -> Call:
+def _grow(
+    topic: str,
+    count: int,
+    *,
+    version: int = 3,
+    assignments: Sequence[Sequence[Any]] | None = None,
+    validate_only: bool = False,
+    **call: Any,
+) -> Call:
     placed = None if assignments is None else [{"broker_ids": brokers} for brokers in assignments]
     fields = {
         "topics": [{"name": topic, "count": count, "assignments": placed}],
@@ -252,7 +287,11 @@ def _grow(topic: str, count: int, *, version: int = 3, assignments: Sequence[Seq
 CREATE_PARTITIONS: Final = (
     *(
         exchange(
-            f"create-partitions-v{version}", create("@t"), _grow("@t", 3, version=version), ready("@t", 3), metadata("@t")
+            f"create-partitions-v{version}",
+            create("@t"),
+            _grow("@t", 3, version=version),
+            ready("@t", 3),
+            metadata("@t"),
         )
         for version in range(4)
     ),

@@ -1,0 +1,1 @@
+"""The SDK: Producer, Consumer and Admin for services, over asyncio."""

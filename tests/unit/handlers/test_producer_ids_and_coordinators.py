@@ -1,0 +1,81 @@
+"""InitProducerId and FindCoordinator as far as they are served without coordinators."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.admin import an_admin_broker
+
+from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_protocol.messages import FindCoordinatorRequest, InitProducerIdRequest
+
+
+@pytest.mark.parametrize("version", range(6))
+async def test_an_idempotent_producer_always_gets_a_fresh_id(version: int) -> None:
+    async with an_admin_broker() as broker:
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=-1)
+        answers = [await broker.ask(version, request) for _ in range(3)]
+        assert [(a.error_code, a.producer_id, a.producer_epoch) for a in answers] == [(0, 0, 0), (0, 1, 0), (0, 2, 0)]
+        resuming = InitProducerIdRequest(transactional_id=None, producer_id=1, producer_epoch=5)
+        assert (await broker.ask(version, resuming)).producer_id == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (InitProducerIdRequest(transactional_id=None, producer_id=5, producer_epoch=-1), 42),
+        (InitProducerIdRequest(transactional_id=None, producer_id=-1, producer_epoch=2), 42),
+        (InitProducerIdRequest(transactional_id="", transaction_timeout_ms=1000), 42),
+        (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=0), 50),
+        (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=100_000_000), 50),
+        (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=1000), 15),
+    ],
+)
+async def test_what_gets_no_id(request_: InitProducerIdRequest, code: int) -> None:
+    async with an_admin_broker() as broker:
+        answer = await broker.ask(5, request_)
+        assert (answer.error_code, answer.producer_id, answer.producer_epoch) == (code, -1, -1)
+        assert answer.error_code != 15 or ErrorCode(answer.error_code).retriable
+
+
+async def test_a_store_without_an_answer_is_worth_another_try() -> None:
+    async with an_admin_broker() as broker:
+
+        async def no_block() -> range:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+
+        broker.services.producer_ids._allocate_block = no_block
+        answer = await broker.ask(5, InitProducerIdRequest(transactional_id=None))
+        assert ErrorCode(answer.error_code).retriable
+
+
+@pytest.mark.parametrize("version", range(4))
+async def test_one_coordinator_is_asked_for(version: int) -> None:
+    async with an_admin_broker() as broker:
+        answer = await broker.ask(version, FindCoordinatorRequest(key="g"))
+        assert (answer.error_code, answer.node_id, answer.host, answer.port) == (15, -1, "", -1)
+
+
+@pytest.mark.parametrize("version", [4, 5, 6])
+async def test_many_coordinators_are_asked_for(version: int) -> None:
+    async with an_admin_broker() as broker:
+        request = FindCoordinatorRequest(key_type=1, coordinator_keys=["a", "b"])
+        answer = await broker.ask(version, request)
+        assert [(c.key, c.error_code, c.node_id, c.port) for c in answer.coordinators] == [
+            ("a", 15, -1, -1),
+            ("b", 15, -1, -1),
+        ]
+        assert (await broker.ask(version, FindCoordinatorRequest())).coordinators == []
+
+
+async def test_keys_that_mean_nothing_are_refused() -> None:
+    async with an_admin_broker() as broker:
+        assert (await broker.ask(3, FindCoordinatorRequest(key="g", key_type=7))).error_code == 42
+        for version, key_type, key, code in (
+            (4, 9, "a", 42),
+            (6, 2, "a", 42),
+            (5, 2, "g:t:0", 42),
+            (6, 2, "g:t:0", 15),
+        ):
+            request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
+            [coordinator] = (await broker.ask(version, request)).coordinators
+            assert coordinator.error_code == code
