@@ -71,6 +71,7 @@ def _result(services: Services, outcome: TopicOutcome) -> Result:
     return Result(
         name=topic.name,
         topic_id=topic.topic_id,
+        error_message=None,
         num_partitions=len(topic.partitions),
         replication_factor=len(topic.partitions[0].replicas),
         configs=_configs(services, topic),
