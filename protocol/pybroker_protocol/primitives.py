@@ -44,6 +44,9 @@ def read_uvarint(view: memoryview, position: int) -> tuple[int, int]:
 
 def continue_uvarint(view: memoryview, position: int, first: int) -> tuple[int, int]:
     """The rest of a varint whose first byte, with its high bit set, was read already."""
+    byte = view[position]
+    if byte < 128:  # two bytes: most lengths past the fast path
+        return first & 0x7F | byte << 7, position + 1
     value = first & 0x7F
     for shift in (7, 14, 21, 28):
         byte = view[position]
@@ -66,6 +69,8 @@ def long_string(view: memoryview, position: int, first: int) -> tuple[int, int]:
 
 def uvarint(value: int) -> bytes:
     """The bytes of an unsigned varint."""
+    if value < 1 << 14:
+        return bytes((value,)) if value < 128 else bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 127:
         out.append(value & 0x7F | 0x80)

@@ -195,12 +195,12 @@ class EncoderSource(Source):
             self.line(f"{n} = len({blob}){self._plus_one}")
         self._length("h" if is_string else "i", n)
         if is_records:
-            self._records(blob)
+            self._records(blob, n)
         else:
             self.line(f"{self._out} += {blob}")
 
-    def _records(self, blob: str) -> None:
-        with self.block(f"if len({blob}) < {RECORDS_BY_REFERENCE_BYTES}:"):
+    def _records(self, blob: str, n: str) -> None:
+        with self.block(f"if {n} < {RECORDS_BY_REFERENCE_BYTES}{self._plus_one}:"):
             self.line(f"{self._out} += {blob}")
         with self.block("else:"):
             self.line(f"parts.append({self._out})")
