@@ -143,7 +143,7 @@ def compress(codec: str, data: bytes, framing: str) -> bytes:
 
 
 def _lz4_frame(data: bytes) -> bytes:
-    """An LZ4 frame with one stored, independent block: what every reader of Kafka's accepts. Header checksum by hand."""
+    """An LZ4 frame with one stored, independent block: every reader accepts it. Header checksum by hand."""
     descriptor = b"\x60\x40"
     checksum = bytes([(_xxh32(descriptor) >> 8) & 0xFF])
     block = struct.pack("<I", len(data) | 0x80000000) + data

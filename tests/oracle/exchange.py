@@ -125,7 +125,7 @@ class Exchange:
     steps: tuple[Step, ...]
 
 
-Steps = Union[Step, Sequence["Steps"]]
+Steps = Union[Step, Sequence["Steps"]]  # noqa: UP007 - a name that is a string takes no `|`
 """A step, or steps that belong together, to any depth."""
 
 

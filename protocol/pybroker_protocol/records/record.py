@@ -177,19 +177,15 @@ class RecordReader(Generic[RecordT]):
         """Records of any shape, one after the other, with no call for what nearly every record holds."""
         data, position = self._data, self._position
         base_offset, base_timestamp = self._base_offset, self._base_timestamp
-        new, record_type, source = tuple.__new__, self._record_type, self._source
-        one_byte = ONE_BYTE
+        new, record_type, source, one_byte = tuple.__new__, self._record_type, self._source, ONE_BYTE
         timestamp_delta = _ALL_ZERO if self._is_append_time else ONE_BYTE
-        value: bytes | None
         records: list[RecordT] = []
         append = records.append
         for _ in range(count):
             if (byte := data[position]) < 128:
-                position += 1
-                doubled_end = position + position + byte  # odd, hence never reached, for a negative length
+                doubled_end = (position := position + 1) * 2 + byte  # odd, hence never reached, for a negative length
             elif (second := data[position + 1]) < 128:
-                position += 2
-                doubled_end = position + position + (byte & 127 | second << 7)
+                doubled_end = (position := position + 2) * 2 + (byte & 127 | second << 7)
             else:
                 length, position = decode_varint(data, position)
                 doubled_end = (position + length) * 2
@@ -224,15 +220,14 @@ class RecordReader(Generic[RecordT]):
                 position += 2
             else:
                 length, position = decode_varint(data, position)
-            if length >= 0:
-                value = data[position : (position := position + length)]
-            else:
+            if length < 0:
                 value, position = _payload(data, position, length)
-            headers = b""
+            else:
+                value = data[position : (position := position + length)]
             if data[position]:
                 headers, position = _raw_headers(data, position, doubled_end >> 1)
             else:
-                position += 1
+                headers, position = b"", position + 1
             if doubled_end != position + position:
                 raise ProtocolError("the length of a record is not that of its fields")
             append(new(record_type, (source, offset, timestamp, key, value, headers)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import pytest
 from tests.support.cluster import Cluster, a_broker, a_cluster
@@ -18,7 +18,7 @@ from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.controller.topics import NewTopic
 from pybroker_server.metadata.image import CLUSTER_DEFAULT
 from pybroker_server.metadata.memory import MemoryStore
-from pybroker_server.metadata.store import CommitResult, Compare, MetadataStore, Put, StoreError
+from pybroker_server.metadata.store import CommitResult, Compare, Put, StoreError
 
 
 def codes(outcomes: Sequence[TopicOutcome]) -> list[ErrorCode]:
@@ -29,33 +29,30 @@ async def create(cluster: Cluster, *wanted: NewTopic) -> list[TopicOutcome]:
     return await cluster.controller.create_topics(wanted, cluster.config)
 
 
-class StoreWith:
-    """Passes everything on to a store, until a test says otherwise."""
+class StoreInTrouble(MemoryStore):
+    """Lets something happen before the next commits: another change, or a failure."""
 
-    def __init__(self, store: MetadataStore, *, limit: int = 1_000_000) -> None:
-        self.store = store
+    def __init__(self, limit: int) -> None:
+        time = ManualTime()
+        super().__init__(time, time)
         self.max_operations_per_commit = limit
-        self.before_commit: list[object] = []
+        self.before_commit: list[Awaitable[object] | StoreError] = []
         self.largest = 0
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.store, name)
 
     async def commit(
         self, compares: Sequence[Compare] = (), puts: Sequence[Put] = (), deletes: Sequence[bytes] = ()
     ) -> CommitResult:
         if self.before_commit:
-            intruder = self.before_commit.pop(0)
-            if isinstance(intruder, Exception):
-                raise intruder
-            await intruder  # type: ignore[misc]
+            trouble = self.before_commit.pop(0)
+            if isinstance(trouble, StoreError):
+                raise trouble
+            await trouble
         self.largest = max(self.largest, len(compares), len(puts) + len(deletes))
-        return await self.store.commit(compares, puts, deletes)
+        return await super().commit(compares, puts, deletes)
 
 
-def a_store(limit: int = 1_000_000) -> StoreWith:
-    time = ManualTime()
-    return StoreWith(MemoryStore(time, time), limit=limit)
+def a_store(limit: int = 1_000_000) -> StoreInTrouble:
+    return StoreInTrouble(limit)
 
 
 async def test_the_first_broker_makes_up_a_cluster_id_and_all_keep_it() -> None:

@@ -72,9 +72,9 @@ async def until(condition: Any) -> None:
 
 
 async def settled() -> None:
-    """Lets everything that is on its way over the local sockets arrive."""
+    """Lets everything that is on its way over the local sockets arrive: the kernel hands it over at once."""
     for _ in range(50):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 @on_both_loops
@@ -103,7 +103,7 @@ async def test_one_byte_at_a_time_is_the_same_as_all_at_once() -> None:
         client = await server.connect()
         for byte in produce_frame(1) + RawClient.frame(API_VERSIONS, 0, ApiVersionsRequest(), 2):
             await client.send(bytes([byte]))
-            await asyncio.sleep(0.0005)
+            await settled()
         await until(lambda: produces.pending)
         produces.pending[0].complete(ProduceResponse())
         assert (await client.response(PRODUCE, 9))[0] == 1

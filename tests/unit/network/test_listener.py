@@ -7,6 +7,7 @@ import errno
 import socket
 from typing import Any
 
+import pytest
 from tests.support.loops import on_both_loops
 from tests.support.network import handler, serving
 
@@ -30,7 +31,7 @@ async def test_a_connection_over_the_limit_is_closed_and_its_place_comes_free() 
         assert server.events.kinds == ["too-many-connections"]
         await first.close()
         while server.limits.total > 1:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         await (await server.connect()).request(API_VERSIONS, 0, ApiVersionsRequest())
 
 
