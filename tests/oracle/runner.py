@@ -1,8 +1,8 @@
 """Plays exchanges to a broker over raw sockets and returns what came back, as plain normalised values.
 
 One result per step that is recorded: {"request": "Fetch v12", "answer": {...}}, or "outcome": "closed" (the broker
-closed the connection instead of answering) or "silent" (it answers the next request, but not this one). A connection that the
-broker closed is opened anew by the next step on it. Blocking on purpose: one exchange is one thread of control.
+closed the connection instead of answering) or "silent" (it answers the next request, but not this one). A connection
+that the broker closed is opened anew by the next step on it. Blocking on purpose: one exchange is one thread.
 """
 
 from __future__ import annotations

@@ -94,11 +94,8 @@ class ReplicaFetch:
         self._done = done
         cold_from = self._read_warm()
         if cold_from < 0:
-            if self._is_satisfied(now_ms):
-                return True
-            self._wait()
-        else:
-            self._read_cold(cold_from)
+            return self._is_satisfied(now_ms) or not self._wait()
+        self._read_cold(cold_from)
         return False
 
     def abandon(self) -> None:
@@ -260,27 +257,30 @@ class ReplicaFetch:
             gathered += len(data.records)  # type: ignore[arg-type]
         return gathered >= self.min_bytes
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Parks the fetch; False when there is no need: more than enough lies ready, only the limits cut it short."""
         purgatory = self._manager.purgatory
         if purgatory.is_full:
-            self._manager.timers.call_soon(self._complete)
-            return
+            return False
         waiting = DelayedFetch(self.min_bytes, self._wake)
         for target in self.targets:
-            partition, start, data = target.partition, target.start, target.data
-            assert data is not None
-            if partition is not None and start is not None:
-                waiting.add(
-                    start,
-                    target.asked.partition_max_bytes,
-                    partition.waiting,
-                    available=len(data.records),  # type: ignore[arg-type]
-                    committed_only=self.read_committed,
-                )
-            if partition is not None:
-                target.data = None
+            partition, start = target.partition, target.start
+            if partition is None or start is None:
+                continue
+            upper = partition.last_stable_position() if self.read_committed else partition.high_watermark_position
+            wait = waiting.add(
+                start, target.asked.partition_max_bytes, partition.waiting, committed_only=self.read_committed
+            )
+            if not wait.count(upper):
+                return False
+        if waiting.is_satisfied:
+            return False
+        for target in self.targets:
+            if target.partition is not None:
+                target.data = None  # records would keep their buffer from others for as long as this waits
         self._waiting = waiting
         self._manager.watch(waiting, self.deadline_ms)
+        return True
 
     def _wake(self, _: DelayedFetch) -> None:
         """Enough has come, something changed, or time is up: read anew and answer with what there is."""

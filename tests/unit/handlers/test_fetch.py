@@ -16,7 +16,7 @@ from pybroker_server.metadata.image import PartitionImage
 
 Topic = FetchRequest.FetchTopic
 Part = FetchRequest.FetchPartition
-BATCH = 71
+BATCH = 70
 """Bytes of a batch of one record with a one-byte key and value."""
 
 

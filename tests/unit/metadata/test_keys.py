@@ -1,4 +1,5 @@
-"""Keys and values of the metadata store: what is written is read back, and a newer release's fields are no harm."""
+"""Keys and values of the metadata store: what is written is read back, and a newer release's fields are no
+harm."""
 
 from __future__ import annotations
 

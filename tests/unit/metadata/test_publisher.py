@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.manual_time import ManualTime
+from tests.support.runtimes import manual_runtime
 
 from pybroker_server.metadata import publisher as module
 from pybroker_server.metadata.image import MetadataImage
@@ -20,8 +22,6 @@ from pybroker_server.metadata.store import (
     StoreError,
     WatchBatch,
 )
-from tests.support.manual_time import ManualTime
-from tests.support.runtimes import manual_runtime
 
 
 class UnreliableStore(MemoryStore):
@@ -39,9 +39,12 @@ class UnreliableStore(MemoryStore):
             raise self.range_failures.pop(0)
         return await super().range(prefix, limit=limit, after=after, revision=revision)
 
-    async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[WatchBatch]:  # type: ignore[override]
+    def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[WatchBatch]:
         self.watches += 1
-        async for batch in super().watch(prefix, from_revision):
+        return self._watch(super().watch(prefix, from_revision))
+
+    async def _watch(self, batches: AsyncIterator[WatchBatch]) -> AsyncIterator[WatchBatch]:
+        async for batch in batches:
             if self.watch_failures:
                 raise self.watch_failures.pop(0)
             yield batch
