@@ -135,18 +135,21 @@ class FetchWait:
         self.wait_list = wait_list
         self.available = 0
 
-    def gathered(self, upper: Position) -> int:
-        """Bytes from `start` to `upper`, at most `max_bytes`; -1 when they lie in different segments.
+    def count(self, upper: Position) -> bool:
+        """Adds what lies between `start` and `upper` to what the fetch has gathered; at most `max_bytes`.
 
-        In that case (the log rolled, or was truncated) the fetch is answered at once, as Kafka does: counting
-        would need the sizes of the files between.
+        False when they lie in different segments (the log rolled, or was truncated): such a fetch is answered at
+        once, as Kafka does, since counting would need the sizes of the files between.
         """
         start = self.start
-        if upper.offset <= start.offset:
-            return 0
-        if upper.segment_base_offset != start.segment_base_offset:
-            return -1
-        return min(upper.position - start.position, self.max_bytes)
+        available = 0
+        if upper.offset > start.offset:
+            if upper.segment_base_offset != start.segment_base_offset:
+                return False
+            available = min(upper.position - start.position, self.max_bytes)
+        self.operation.gathered_bytes += available - self.available
+        self.available = available
+        return True
 
 
 class DelayedFetch(DelayedOperation):
@@ -162,22 +165,15 @@ class DelayedFetch(DelayedOperation):
         self.gathered_bytes = 0
         self.waits: list[FetchWait] = []
 
-    def add(
-        self,
-        start: Position,
-        max_bytes: int,
-        wait_list: WaitList,
-        *,
-        available: int = 0,
-        committed_only: bool = False,
-    ) -> None:
-        """Before `Purgatory.watch`: count bytes of this partition from `start`; `available` are there
-        already.
-        """
+    @property
+    def is_satisfied(self) -> bool:
+        return self.gathered_bytes >= self.min_bytes and self.gathered_bytes > 0
+
+    def add(self, start: Position, max_bytes: int, wait_list: WaitList, *, committed_only: bool = False) -> FetchWait:
+        """Before `Purgatory.watch`: count bytes of this partition from `start`; call `count` for those there are."""
         wait = FetchWait(self, start, max_bytes, committed_only, wait_list)
-        wait.available = available
-        self.gathered_bytes += available
         self.waits.append(wait)
+        return wait
 
     def attach(self) -> None:
         for wait in self.waits:
@@ -256,14 +252,8 @@ class WaitList:
             operation = fetch_wait.operation
             if operation.is_complete:
                 continue
-            available = fetch_wait.gathered(committed_upper if fetch_wait.committed_only else upper)
-            if available < 0:
-                operation.is_complete = True
-                done.append(operation)
-                continue
-            operation.gathered_bytes += available - fetch_wait.available
-            fetch_wait.available = available
-            if operation.gathered_bytes >= operation.min_bytes and operation.gathered_bytes > 0:
+            bound = committed_upper if fetch_wait.committed_only else upper
+            if not fetch_wait.count(bound) or operation.is_satisfied:
                 operation.is_complete = True
                 done.append(operation)
         return self._purgatory.retire(done) if done else done
