@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PartitionData = FetchResponse.PartitionData
 ColdRead = tuple["FetchTarget", "PartitionLog", int, int, LogPosition]
 """(target, its log, fetch offset, partition maximum, upper bound)"""
+ColdResult = ReadResult | OSError | KafkaError | None
+"""None: nothing fits any more."""
 EMPTY = memoryview(b"")
 
 
@@ -131,6 +133,9 @@ class ReplicaFetch:
                 partition.go_offline(error)
                 target.data = error_data(partition.index, ErrorCode.KAFKA_STORAGE_ERROR)
                 continue
+            except KafkaError as error:
+                target.data = error_data(partition.index, error.code)
+                continue
             if result is None:
                 return index
             size = len(result.records)
@@ -192,7 +197,7 @@ class ReplicaFetch:
         min_one = remaining == self.max_bytes
         work = self._plan_cold(self.targets[first:])
 
-        def finished(results: list[ReadResult | OSError | None] | None, error: BaseException | None) -> None:
+        def finished(results: list[ColdResult] | None, error: BaseException | None) -> None:
             if self._done is not None:
                 self._take_cold_results(work, results)
                 # Whatever came is answered at once: who reads from cold disks is behind, and has plenty to fetch.
@@ -215,7 +220,7 @@ class ReplicaFetch:
                 work.append((target, partition.log, asked.fetch_offset, asked.partition_max_bytes, upper))
         return work
 
-    def _take_cold_results(self, work: list[ColdRead], results: list[ReadResult | OSError | None] | None) -> None:
+    def _take_cold_results(self, work: list[ColdRead], results: list[ColdResult] | None) -> None:
         if results is None:
             for entry in work:
                 entry[0].data = error_data(entry[0].asked.partition, ErrorCode.UNKNOWN_SERVER_ERROR)
@@ -223,12 +228,14 @@ class ReplicaFetch:
         for entry, result in zip(work, results, strict=True):
             self._take_cold(entry[0], result)
 
-    def _take_cold(self, target: FetchTarget, result: ReadResult | OSError | None) -> None:
+    def _take_cold(self, target: FetchTarget, result: ColdResult) -> None:
         partition = target.partition
         assert partition is not None
         if isinstance(result, OSError):
             partition.go_offline(result)
         try:
+            if isinstance(result, KafkaError):
+                raise result
             partition.check_leader()
             if partition.state.leader_epoch != target.leader_epoch:
                 raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
@@ -297,9 +304,9 @@ class ReplicaFetch:
             done(self)
 
 
-def _read_blocking(work: list[ColdRead], remaining: int, min_one: bool) -> list[ReadResult | OSError | None]:
-    """Runs in a thread: touches the logs and nothing else. None: nothing fits any more."""
-    results: list[ReadResult | OSError | None] = []
+def _read_blocking(work: list[ColdRead], remaining: int, min_one: bool) -> list[ColdResult]:
+    """Runs in a thread: touches the logs and nothing else."""
+    results: list[ColdResult] = []
     for _, log, offset, partition_max_bytes, upper in work:
         limit = min(partition_max_bytes, remaining)
         if limit <= 0 and not min_one:
@@ -307,7 +314,7 @@ def _read_blocking(work: list[ColdRead], remaining: int, min_one: bool) -> list[
             continue
         try:
             result = log.read(offset, limit, upper, min_one=min_one, nowait=False)
-        except OSError as error:
+        except (OSError, KafkaError) as error:
             results.append(error)
             continue
         assert result is not None

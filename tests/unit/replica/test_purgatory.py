@@ -148,7 +148,7 @@ class TestFetch:
     def test_what_was_there_already_counts(self, purgatory: Purgatory) -> None:
         partition = purgatory.new_wait_list()
         operation = DelayedFetch(100, lambda _: None)
-        operation.add(At(0), 1_000, partition, available=70)
+        assert operation.add(At(0), 1_000, partition).count(At(7))
         purgatory.watch(operation, 1_000)
         assert advance(partition, 9) == []
         assert advance(partition, 10) == [operation]
