@@ -1,0 +1,69 @@
+"""ApiVersions: what this broker serves, at which versions; the first request of nearly every client.
+
+Versions 0-4. v3 names the client's software (KIP-511); names that are not well-formed are answered
+INVALID_REQUEST, upon which librdkafka asks again in version 0. v3 also brings features (KIP-584), and v4
+may show a supported feature whose lowest level is 0, which older Java clients cannot read (KAFKA-17011). A
+version from the future is answered by the dispatcher, without looking at its body.
+
+The table is made from the handlers that exist. Of the features only `metadata.version` is told, at the
+level of Kafka 4.3, whose table of APIs this is: tools show it, and clients switch nothing on by it. Those
+that do switch things on (`transaction.version`, `group.version`, `share.version`) are told when they are
+served.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pybroker_protocol.api_keys import ApiKey
+from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.messages import ApiVersionsRequest, ApiVersionsResponse
+from pybroker_server.handlers.registry import handles
+from pybroker_server.handlers.request import RequestContext
+from pybroker_server.handlers.services import Services
+
+METADATA_VERSION: Final = "metadata.version"
+METADATA_VERSION_LOWEST: Final = 7
+METADATA_VERSION_OF_4_3: Final = 30
+_FIRST_NAMED_VERSION: Final = 3
+_SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.\-]*[a-zA-Z0-9])?")
+
+
+@handles(ApiKey.API_VERSIONS, 0, 4)
+def handle_api_versions(
+    services: Services, context: RequestContext, request: ApiVersionsRequest
+) -> ApiVersionsResponse:
+    connection = context.connection
+    if context.api_version >= _FIRST_NAMED_VERSION:
+        name, version = request.client_software_name, request.client_software_version
+        if not _SOFTWARE.fullmatch(name) or not _SOFTWARE.fullmatch(version):
+            return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
+        connection.client_software_name = name
+        connection.client_software_version = version
+    return ApiVersionsResponse(
+        api_keys=[
+            ApiVersionsResponse.ApiVersion(
+                api_key=handler.api_key,
+                min_version=handler.advertised_min_version,
+                max_version=handler.max_version,
+            )
+            for handler in services.api_table.values()
+            if connection.is_inter_broker or not handler.inter_broker_only
+        ],
+        supported_features=[
+            ApiVersionsResponse.SupportedFeatureKey(
+                name=METADATA_VERSION,
+                min_version=METADATA_VERSION_LOWEST,
+                max_version=METADATA_VERSION_OF_4_3,
+            )
+        ],
+        finalized_features_epoch=services.metadata.image.revision,
+        finalized_features=[
+            ApiVersionsResponse.FinalizedFeatureKey(
+                name=METADATA_VERSION,
+                max_version_level=METADATA_VERSION_OF_4_3,
+                min_version_level=METADATA_VERSION_OF_4_3,
+            )
+        ],
+    )
