@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -161,7 +162,8 @@ class Normaliser:
             values = [value for value in values if not self._is_foreign(value)]
         shown = [self._value(name, value, own) for value in values]
         if name in _KEYED:
-            return {str(element.pop(_KEYED[name])): element for element in shown}
+            keyed = sorted(((element.pop(_KEYED[name]), element) for element in shown), key=itemgetter(0))
+            return {str(key): element for key, element in keyed}
         if name in {"batches", "records", "synonyms"} or not all(isinstance(element, dict) for element in shown):
             return shown
         return sorted(shown, key=_order)

@@ -180,7 +180,7 @@ class SqliteStore:
             events = self._unpublished()
             deadline_ms = table.next_deadline_ms()
             table.end()
-        except sqlite3.Error:
+        except BaseException:
             table.roll_back()
             raise
         if events:
@@ -217,6 +217,8 @@ class SqliteStore:
             failure = StoreError(f"the metadata store failed: {error}")
             if _is_fatal(error):
                 self._failure = failure
+        elif isinstance(error, UnicodeDecodeError):
+            failure = self._failure = StoreDamagedError(f"the metadata store is damaged: {error}")
         elif isinstance(error, StoreDamagedError):
             self._failure = error
         if self._failure is not None:

@@ -52,6 +52,9 @@ _ROW_HEAD = struct.Struct(">qqqq?")
 _FIRST_REVISION = 1
 """The revision of a store without any change."""
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What the sqlite3 module raises over a damaged file: its messages quote the damage as text."""
+
 Row = tuple[int, int, bytes, bytes | None, int, int, int]
 
 
@@ -88,11 +91,10 @@ class SqliteTable:
             table = cls(connection)
             table._verify_rows()
             table._mend_deadlines(now_ms)
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
             connection.close()
-            raise StoreDamagedError(f"it cannot be read as a database: {error}") from error
-        except StoreDamagedError:
-            connection.close()
+            if isinstance(error, DAMAGE):
+                raise StoreDamagedError(f"it cannot be read as a database: {error}") from error
             raise
         return table
 

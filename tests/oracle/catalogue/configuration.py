@@ -238,7 +238,11 @@ RESOURCES: Final = (
         "incremental-alter-broker-not-a-number", _incremental((_BROKER, "one", [("log.retention.ms", SET, "1000")]))
     ),
     exchange("incremental-alter-broker-read-only", _incremental((_BROKER, NODE_NAME, [("num.partitions", SET, "3")]))),
-    exchange("incremental-alter-broker-unknown", _incremental((_BROKER, NODE_NAME, [("no.such.config", SET, "3")]))),
+    exchange(
+        "incremental-alter-broker-unknown",
+        _incremental((_BROKER, NODE_NAME, [("no.such.config", SET, "3")])),
+        _incremental((_BROKER, NODE_NAME, [("no.such.config", DELETE, None)])),
+    ),
     exchange(
         "incremental-alter-broker-wrong-value", _incremental((_BROKER, NODE_NAME, [("log.retention.ms", SET, "soon")]))
     ),

@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from pybroker_protocol.errors import ProtocolError
-from pybroker_protocol.records.batch import (
-    BATCH_OVERHEAD,
-    BatchHeader,
-    TimestampType,
-    iter_batches,
-    pack_batch_header,
-    parse_batch_header,
-    patch_log_append_time,
-    patch_offset_and_epoch,
-    verify_crc,
-)
-from pybroker_protocol.records.record import iter_records
-from tests.support.batches import batch_bytes, kafka_python_batch, read_by_kafka_python, record_bytes
+from tests.support.batches import batch_bytes, record_bytes
 
 # A batch as Kafka 4.3.0 stored it (one record "k" -> "v" with the header h=1, timestamp 1700000000000), at offset 5.
 GOLDEN = bytes.fromhex(
