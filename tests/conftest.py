@@ -7,7 +7,8 @@ import importlib.util
 import pytest
 
 _HAS_SERVER = importlib.util.find_spec("pybroker_server.server") is not None
-collect_ignore_glob = [] if _HAS_SERVER else ["integration/*", "crash/*", "interop/test_*", "adversity/*"]
+_FOLDERS_THAT_START_A_BROKER = ["integration", "crash", "interop", "adversity", "oracle"]
+collect_ignore = [] if _HAS_SERVER else _FOLDERS_THAT_START_A_BROKER
 HOLDS_WITH_THE_SERVER = (
     "test_every_attribute_of_the_configuration_is_read_by_some_part",
     "test_every_event_that_is_logged_is_listed_and_every_listed_one_is_logged",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from tests.oracle.compare import Difference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Meant:
     """`exchange` and `path` are globs; `*` in a path goes over dots. `ours` is what we answer in that place."""
 

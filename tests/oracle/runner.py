@@ -34,7 +34,7 @@ from pybroker_protocol.header import encode_request_header
 from pybroker_protocol.schema.classes import Message
 from pybroker_protocol.schema.nodes import ArrayOf, Struct
 
-ANSWER_TIMEOUT_S: Final = 15.0
+ANSWER_TIMEOUT_S: Final = 8.0
 REPEAT_FOR_S: Final = 8.0
 REPEAT_EVERY_S: Final = 0.01
 _SIZE: Final = struct.Struct(">i")
