@@ -54,7 +54,10 @@ class _Changes:
     """By collision name: which topic the key holds after the events so far."""
 
     def topic(self, topic_id: UUID) -> _TopicChange:
-        return self.topics.setdefault(topic_id, _TopicChange())
+        change = self.topics.get(topic_id)
+        if change is None:
+            change = self.topics[topic_id] = _TopicChange()
+        return change
 
 
 def build_image(items: Iterable[KeyValue], revision: int) -> MetadataImage:

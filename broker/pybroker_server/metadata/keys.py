@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -98,9 +99,9 @@ def parse_key(key: bytes) -> ParsedKey | None:
         case ["topic", name]:
             return ParsedKey(Kind.TOPIC, collision_name=name)
         case ["partition", topic_id, index]:
-            return ParsedKey(Kind.PARTITION, topic_id=UUID(hex=topic_id), index=int(index))
+            return ParsedKey(Kind.PARTITION, topic_id=_topic_id(topic_id), index=int(index))
         case ["config", "topic", topic_id]:
-            return ParsedKey(Kind.TOPIC_CONFIG, topic_id=UUID(hex=topic_id))
+            return ParsedKey(Kind.TOPIC_CONFIG, topic_id=_topic_id(topic_id))
         case ["config", "broker", "default"]:
             return ParsedKey(Kind.BROKER_CONFIG)
         case ["config", "broker", node_id]:
@@ -210,6 +211,12 @@ def decode_partition(index: int, value: bytes, mod_revision: int) -> PartitionIm
     )
 
 
+@lru_cache(maxsize=256)
+def _topic_id(text: str) -> UUID:
+    """Partitions come topic by topic, and making a UUID costs as much as reading a partition."""
+    return UUID(hex=text)
+
+
 def _pack(fields: Mapping[str, Any]) -> bytes:
     packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
@@ -220,6 +227,6 @@ def _unpack(value: bytes, *required: str) -> dict[str, Any]:
         fields = msgpack.unpackb(value, raw=False)
     except (ValueError, msgpack.UnpackException) as error:
         raise StoreDamagedError(f"a metadata value is not msgpack: {error}") from error
-    if not isinstance(fields, dict) or any(name not in fields for name in required):
+    if not isinstance(fields, dict) or not fields.keys() >= set(required):
         raise StoreDamagedError(f"a metadata value lacks one of {', '.join(required)}")
     return fields
