@@ -17,7 +17,7 @@ from pybroker_server.handlers.request import RequestContext
 from pybroker_server.network.dispatcher import Dispatcher
 from pybroker_server.network.hub import ConnectionHub, ConnectionSettings
 from pybroker_server.network.limits import ConnectionLimits
-from pybroker_server.network.listener import Listener, open_sockets
+from pybroker_server.network.listener import Listener, bind_sockets
 from pybroker_server.network.request_memory import RequestMemory
 from pybroker_server.runtime.buffers import BufferPool
 from pybroker_server.runtime.clock import SystemClock
@@ -162,7 +162,7 @@ async def serving(
         dispatcher = Dispatcher(table, None, clock, tasks, events)
         memory = RequestMemory(memory_bytes)
         hub = ConnectionHub(settings or ConnectionSettings(), dispatcher, BufferPool(), memory, clock, timers, events)
-        (listening,) = open_sockets("127.0.0.1", 0)
+        (listening,) = bind_sockets("127.0.0.1", 0)
         listener = Listener("PLAINTEXT", listening, hub, limits, tasks)
         hub.start()
         listener.start()

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pybroker_server.network.connection import ClientConnection
 from pybroker_server.network.hub import ConnectionHub
@@ -20,28 +22,28 @@ from pybroker_server.runtime.tasks import TaskOwner
 _ACCEPTS_PER_WAKE_UP = 64
 _EXHAUSTED_PAUSE_MS = 500
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_BACKLOG = 1024
+DEFAULT_BACKLOG = 1024
 
 
-def open_sockets(host: str, port: int, backlog: int = _BACKLOG) -> list[socket.socket]:
-    """Listening sockets on every address of `host`, all on one port; an empty host means every address.
+def bind_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of `host`, all to one port, not yet listening; empty means every
+    address.
 
-    Port 0 lets the system choose. Raises OSError with the address in its text when none can be had; an
-    address family that the machine does not have is left out as long as another one works.
+    Port 0 lets the system choose. Raises OSError when none can be had; an address family that the machine
+    does not have is left out as long as another one works.
     """
     if host in ("", "::") and socket.has_dualstack_ipv6():
-        return [socket.create_server(("", port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True)]
-    sockets: list[socket.socket] = []
+        return [_bound(socket.AF_INET6, ("::", port), both_families=True)]
     flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
     found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=flags)
+    sockets: list[socket.socket] = []
     # IPv4 first: with port 0 it decides the port, and its absence is an error where IPv6's is not.
     for family, _, _, _, address in sorted(set(found), key=lambda info: info[0] != socket.AF_INET):
-        bound = sockets[0].getsockname()[1] if sockets else port
+        same_port = sockets[0].getsockname()[1] if sockets else port
         try:
-            sockets.append(socket.create_server((address[0], bound, *address[2:]), family=family, backlog=backlog))
+            sockets.append(_bound(family, (address[0], same_port, *address[2:])))
         except OSError as error:
-            absent = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-            if absent and (sockets or len(found) > 1):
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and (sockets or len(found) > 1):
                 continue
             for opened in sockets:
                 opened.close()
@@ -51,25 +53,44 @@ def open_sockets(host: str, port: int, backlog: int = _BACKLOG) -> list[socket.s
     return sockets
 
 
+def _bound(family: int, address: tuple[object, ...], *, both_families: bool = False) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both_families else 1)
+        made.bind(address)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 class Listener:
-    """Accepts on one socket and makes a `ClientConnection` of each connection."""
+    """Accepts on one bound socket and makes a `ClientConnection` of each connection."""
 
     def __init__(
         self,
         name: str,
-        listening: socket.socket,
+        bound: socket.socket,
         hub: ConnectionHub,
         limits: ConnectionLimits,
         tasks: TaskOwner,
+        *,
+        backlog: int = DEFAULT_BACKLOG,
+        buffer_sizes: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
+        """`buffer_sizes`: by socket option (SO_SNDBUF, SO_RCVBUF); without one the system tunes by itself."""
         self.name = name
-        self._socket = listening
+        self._socket = bound
         self._hub = hub
         self._limits = limits
         self._tasks = tasks
+        self._backlog = backlog
+        self._buffer_sizes = buffer_sizes
         self._loop = asyncio.get_running_loop()
         self._open = False
-        listening.setblocking(False)
 
     @property
     def port(self) -> int:
@@ -77,6 +98,8 @@ class Listener:
         return port
 
     def start(self) -> None:
+        """From here on the port answers. Raises OSError when another process listens on it."""
+        self._socket.listen(self._backlog)
         self._open = True
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
@@ -127,6 +150,8 @@ class Listener:
         with contextlib.suppress(OSError):  # the peer may be gone already; the connection will say so itself
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option, size in self._buffer_sizes.items():
+                client.setsockopt(socket.SOL_SOCKET, option, size)
         self._limits.opened(ip)
         self._tasks.spawn("accept", self._attach(client, ip))
 

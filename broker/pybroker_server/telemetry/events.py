@@ -38,6 +38,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "connection_refused": "A peer did something for which its connection was closed.",
     "metadata_store_unreachable": "The metadata store does not answer; the last image stays in force.",
     "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
+    "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "setting_ignored": "A setting of other Kafkas was given and has no effect here.",
 }
 """Every event name with what it means, by name."""

@@ -14,7 +14,7 @@ from tests.support.network import handler, serving
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.messages import ApiVersionsRequest, ApiVersionsResponse
 from pybroker_server.network.limits import ConnectionLimits
-from pybroker_server.network.listener import open_sockets
+from pybroker_server.network.listener import bind_sockets
 
 API_VERSIONS = int(ApiKey.API_VERSIONS)
 VERSIONS = handler(API_VERSIONS, 0, 4, lambda services, context, request: ApiVersionsResponse())
@@ -98,7 +98,7 @@ async def test_one_thousand_idle_connections_hold_no_buffers() -> None:
 
 
 def test_localhost_means_every_loopback_address_on_one_port() -> None:
-    sockets = open_sockets("localhost", 0)
+    sockets = bind_sockets("localhost", 0)
     try:
         names = [opened.getsockname() for opened in sockets]
         assert names[0][0] == "127.0.0.1"
@@ -109,8 +109,9 @@ def test_localhost_means_every_loopback_address_on_one_port() -> None:
 
 
 def test_an_empty_host_takes_ipv4_connections() -> None:
-    sockets = open_sockets("", 0)
+    sockets = bind_sockets("", 0)
     try:
+        sockets[0].listen()
         port = sockets[0].getsockname()[1]
         with socket.create_connection(("127.0.0.1", port), timeout=2):
             pass
@@ -120,8 +121,12 @@ def test_an_empty_host_takes_ipv4_connections() -> None:
 
 
 def test_a_port_in_use_is_an_error() -> None:
-    (held,) = open_sockets("127.0.0.1", 0)
-    with pytest.raises(OSError) as raised:
-        open_sockets("127.0.0.1", held.getsockname()[1])
-    held.close()
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError) as raised:
+        bind_sockets("127.0.0.1", other.getsockname()[1])
     assert raised.value.errno == errno.EADDRINUSE
+
+
+def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(OSError) as raised:
+        bind_sockets("192.0.2.1", 0)
+    assert raised.value.errno == errno.EADDRNOTAVAIL
