@@ -14,7 +14,7 @@ from __future__ import annotations
 from struct import Struct
 
 from pybroker_protocol.api_keys import ApiKey
-from pybroker_protocol.errors import ErrorCode, KafkaError, error_message
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import ProduceRequest, ProduceResponse
 from pybroker_protocol.records.batch import BATCH_OVERHEAD, CODEC_MASK, LOG_OVERHEAD, MAGIC, TRANSACTIONAL
 from pybroker_protocol.records.compression import Codec
@@ -22,22 +22,23 @@ from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import NO_RESPONSE, CloseConnection, Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.replica.manager import HostedTopic
+from pybroker_server.replica.manager import HostedTopic, ReplicaManager
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.purgatory import DelayedProduce
 
 PartitionResult = ProduceResponse.PartitionProduceResponse
 TopicResult = ProduceResponse.TopicProduceResponse
-Entry = tuple[PartitionResult, Partition, memoryview]
 
 _ACKS_ALL = -1
+_VALID_ACKS = frozenset((_ACKS_ALL, 0, 1))
 _FIRST_ID_VERSION = 13
 _FIRST_HINT_VERSION = 10
 _FIRST_ZSTD_VERSION = 7
 _FIRST_ABORTABLE_VERSION = 11
 
-_ATTRIBUTES = Struct(">h").unpack_from
-_ATTRIBUTES_AT = 21
+_ATTRIBUTES_LOW_AT = 22
+"""The byte of a batch header with the attribute bits that matter here."""
+_NEEDS_A_LOOK = TRANSACTIONAL | Codec.ZSTD
 _LENGTH_TO_MAGIC = Struct(">iib").unpack_from
 _LENGTH_AT = 8
 
@@ -49,17 +50,13 @@ _SAYS_NOTHING_OF_THE_LOG = frozenset(
         ErrorCode.RECORD_LIST_TOO_LARGE,
         ErrorCode.CORRUPT_MESSAGE,
         ErrorCode.KAFKA_STORAGE_ERROR,
-        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INVALID_REQUIRED_ACKS,
+        ErrorCode.INVALID_TOPIC_EXCEPTION,
+        ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+        ErrorCode.TRANSACTION_ABORTABLE,
     }
 )
-"""Errors with which Kafka leaves the log start offset at -1."""
-
-
-class _RefusedRequest(Exception):
-    """Everything in the request gets this code, and nothing is appended."""
-
-    def __init__(self, code: ErrorCode) -> None:
-        self.code = code
+"""Errors with which Kafka leaves the log start offset at -1: it did not come to ask the log."""
 
 
 def refuse_all(context: RequestContext, request: ProduceRequest, code: ErrorCode) -> ProduceResponse:
@@ -82,36 +79,16 @@ def refuse_all(context: RequestContext, request: ProduceRequest, code: ErrorCode
 def handle_produce(services: Services, context: RequestContext, request: ProduceRequest) -> Reply:
     """See the head of this file."""
     acks = request.acks
-    responses: list[TopicResult] = []
-    try:
-        entries = _prepare(services, context, request, responses)
-    except _RefusedRequest as refused:
+    refusal = _refusal(services, request)
+    if refusal is not None:
         if acks == 0:
-            raise CloseConnection(refused.code.name) from None
-        return refuse_all(context, request, refused.code)
-    delayed = _append(services, context, acks, entries)
-    response = ProduceResponse(responses=responses)
-    if acks == 0:
-        _close_on_error(responses)
-        return NO_RESPONSE
-    if delayed is None:
-        _add_hints(services, context, response)
-        return response
-    return _wait(services, context, request, response, entries, delayed)
-
-
-# Before anything is appended
-
-
-def _prepare(
-    services: Services, context: RequestContext, request: ProduceRequest, responses: list[TopicResult]
-) -> list[Entry]:
-    """Fills `responses` with a result for each partition; the entries returned are those that may be appended."""
+            raise CloseConnection(refusal.name)
+        return refuse_all(context, request, refusal)
     version = context.api_version
     replicas = services.replicas
-    if request.acks == _ACKS_ALL and replicas.purgatory.is_full:
-        raise _RefusedRequest(ErrorCode.REQUEST_TIMED_OUT)
-    entries: list[Entry] = []
+    waiting: _WaitingProduce | None = None
+    has_failed = False
+    responses: list[TopicResult] = []
     topics = request.topic_data
     for topic in topics if len(topics) == 1 else _merged(topics, version):
         if version >= _FIRST_ID_VERSION:
@@ -124,44 +101,48 @@ def _prepare(
             result = PartitionResult(index=data.index, base_offset=-1)
             results.append(result)
             partition = hosted.partitions.get(data.index) if hosted is not None else None
-            records = data.records
-            error = _judge(request.transactional_id, version, records, hosted)
             if partition is None:
-                error = _missing(services, version, topic, data.index)
-            if error is not None:
-                result.error_code = error
+                result.error_code = _missing(replicas, version, topic, data.index)
+                has_failed = True
                 continue
-            entries.append((result, partition, records))  # type: ignore[arg-type]
+            required = _append(context, request, hosted, partition, data.records, result)
+            if required > partition.state.high_watermark:
+                waiting = waiting or _WaitingProduce(services, context)
+                waiting.add(result, required, partition.waiting)
+            elif result.error_code:
+                has_failed = True
         responses.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_responses=results))
-    return entries
+    response = ProduceResponse(responses=responses)
+    if has_failed:
+        if acks == 0:
+            raise CloseConnection("produce without acknowledgement failed")
+        _add_hints(services, context, response)
+    if waiting is not None:
+        return waiting.start(response, request.timeout_ms)
+    return NO_RESPONSE if acks == 0 else response
 
 
-def _judge(
-    transactional_id: str | None, version: int, records: memoryview | None, hosted: HostedTopic | None
-) -> ErrorCode | None:
-    """What the request's version and transactional id say against a record set; None: the log may judge it."""
-    if records is None:
-        return ErrorCode.INVALID_RECORD
-    if hosted is not None and hosted.is_internal:
-        return ErrorCode.INVALID_TOPIC_EXCEPTION
-    if len(records) < BATCH_OVERHEAD:
-        return None
-    attributes = _ATTRIBUTES(records, _ATTRIBUTES_AT)[0]
-    if attributes & CODEC_MASK == Codec.ZSTD and version < _FIRST_ZSTD_VERSION:
-        return ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
-    if not attributes & TRANSACTIONAL:
-        return None
-    if transactional_id is None:
-        raise _RefusedRequest(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-    # No transaction of this broker holds any partition: the code that Kafka gives when verification finds none
-    # (KIP-890), with which clients abort, or before version 11 give up.
-    return ErrorCode.TRANSACTION_ABORTABLE if version >= _FIRST_ABORTABLE_VERSION else ErrorCode.INVALID_TXN_STATE
+def _refusal(services: Services, request: ProduceRequest) -> ErrorCode | None:
+    """Why nothing of the request may be appended, if so: decided before the first append."""
+    if request.acks == _ACKS_ALL and services.replicas.purgatory.is_full:
+        return ErrorCode.REQUEST_TIMED_OUT
+    if request.transactional_id is None:
+        for topic in request.topic_data:
+            for data in topic.partition_data:
+                records = data.records
+                if (
+                    records is not None
+                    and len(records) >= BATCH_OVERHEAD
+                    and records[_ATTRIBUTES_LOW_AT] & TRANSACTIONAL
+                ):
+                    return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    return None
 
 
-def _missing(services: Services, version: int, topic: ProduceRequest.TopicProduceData, index: int) -> ErrorCode:
+def _missing(replicas: ReplicaManager, version: int, topic: ProduceRequest.TopicProduceData, index: int) -> ErrorCode:
     if version >= _FIRST_ID_VERSION:
-        return services.replicas.missing_by_id(topic.topic_id, index)
-    return services.replicas.missing(topic.name, index)
+        return replicas.missing_by_id(topic.topic_id, index)
+    return replicas.missing(topic.name, index)
 
 
 def _last_of_each(partitions: list[ProduceRequest.PartitionProduceData]) -> list[ProduceRequest.PartitionProduceData]:
@@ -183,37 +164,57 @@ def _merged(topics: list[ProduceRequest.TopicProduceData], version: int) -> list
     return list(by_key.values())
 
 
-# Appending
+# One partition
 
 
-def _append(services: Services, context: RequestContext, acks: int, entries: list[Entry]) -> DelayedProduce | None:
-    """Appends what may be; the operation returned has a wait for each entry that the high watermark must pass."""
-    delayed: DelayedProduce | None = None
-    is_valid = acks in (_ACKS_ALL, 0, 1)
-    for slot, (result, partition, records) in enumerate(entries):
-        try:
-            if not is_valid:
-                raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-            info = partition.append(records, acks, context.now_ms, context.wall_ms)
-        except KafkaError as error:
-            _fill_error(result, partition, records, error)
-            continue
-        result.base_offset = info.base_offset
-        result.log_append_time_ms = info.log_append_time_ms
-        result.log_start_offset = info.log_start_offset
-        if acks == _ACKS_ALL:
-            required = info.last_offset + 1
-            state = partition.state
-            if state.high_watermark >= required:
-                result.error_code = state.produce_outcome()
-                continue
-            if delayed is None:
-                delayed = DelayedProduce()
-            delayed.add(slot, required, partition.waiting)
-    return delayed
+def _append(
+    context: RequestContext,
+    request: ProduceRequest,
+    hosted: HostedTopic,
+    partition: Partition,
+    records: memoryview | None,
+    result: PartitionResult,
+) -> int:
+    """Appends and fills in `result`; which offset the high watermark must reach before it may be told, or -1."""
+    acks = request.acks
+    try:
+        if records is None or hosted.is_internal or acks not in _VALID_ACKS:
+            raise KafkaError(_code_of_refusal(hosted, records))
+        if len(records) >= BATCH_OVERHEAD and records[_ATTRIBUTES_LOW_AT] & _NEEDS_A_LOOK:
+            _check_attributes(context.api_version, records[_ATTRIBUTES_LOW_AT])
+        info = partition.append(records, acks, context.now_ms, context.wall_ms)
+    except KafkaError as error:
+        _fill_error(result, partition, records, error)
+        return -1
+    result.base_offset = info.base_offset
+    result.log_append_time_ms = info.log_append_time_ms
+    result.log_start_offset = info.log_start_offset
+    if acks != _ACKS_ALL:
+        return -1
+    if partition.state.high_watermark > info.last_offset:
+        result.error_code = partition.state.produce_outcome()
+        return -1
+    return info.last_offset + 1
 
 
-def _fill_error(result: PartitionResult, partition: Partition, records: memoryview, error: KafkaError) -> None:
+def _code_of_refusal(hosted: HostedTopic, records: memoryview | None) -> ErrorCode:
+    if records is None:
+        return ErrorCode.INVALID_RECORD
+    return ErrorCode.INVALID_TOPIC_EXCEPTION if hosted.is_internal else ErrorCode.INVALID_REQUIRED_ACKS
+
+
+def _check_attributes(version: int, attributes: int) -> None:
+    """What a batch of this kind needs of the request's version. Raises KafkaError."""
+    if attributes & CODEC_MASK == Codec.ZSTD and version < _FIRST_ZSTD_VERSION:
+        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
+    if attributes & TRANSACTIONAL:
+        # No transaction of this broker holds any partition: the code that Kafka gives when verification finds
+        # none (KIP-890), with which clients abort, or before version 11 give up.
+        is_known = version >= _FIRST_ABORTABLE_VERSION
+        raise KafkaError(ErrorCode.TRANSACTION_ABORTABLE if is_known else ErrorCode.INVALID_TXN_STATE)
+
+
+def _fill_error(result: PartitionResult, partition: Partition, records: memoryview | None, error: KafkaError) -> None:
     code = error.code
     result.error_code = code
     if error.record_errors:
@@ -222,15 +223,15 @@ def _fill_error(result: PartitionResult, partition: Partition, records: memoryvi
             ProduceResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=reason)
             for index, reason in error.record_errors
         ]
-    if code is ErrorCode.INVALID_REQUIRED_ACKS or code in _SAYS_NOTHING_OF_THE_LOG:
+    if code in _SAYS_NOTHING_OF_THE_LOG:
         return
     if code is not ErrorCode.INVALID_RECORD or _is_one_batch(records):
         result.log_start_offset = partition.log.log_start_offset
 
 
-def _is_one_batch(records: memoryview) -> bool:
+def _is_one_batch(records: memoryview | None) -> bool:
     """Whether a refused record set at least had the shape of one: only then does Kafka ask the log about it."""
-    if len(records) < BATCH_OVERHEAD:
+    if records is None or len(records) < BATCH_OVERHEAD:
         return False
     length, _, magic = _LENGTH_TO_MAGIC(records, _LENGTH_AT)
     end = length + LOG_OVERHEAD
@@ -240,35 +241,34 @@ def _is_one_batch(records: memoryview) -> bool:
 # Answering
 
 
-def _close_on_error(responses: list[TopicResult]) -> None:
-    """acks=0: the only way to tell the client is to hang up."""
-    for topic in responses:
-        for result in topic.partition_responses:
-            if result.error_code:
-                raise CloseConnection(error_message(result.error_code))
+class _WaitingProduce(DelayedProduce):
+    """acks=all on its way: holds the response, in which only the errors are still open. A slot is a result in it."""
 
+    __slots__ = ("_context", "_pending", "_response", "_services")
 
-def _wait(
-    services: Services,
-    context: RequestContext,
-    request: ProduceRequest,
-    response: ProduceResponse,
-    entries: list[Entry],
-    delayed: DelayedProduce,
-) -> Pending[ProduceResponse]:
-    pending: Pending[ProduceResponse] = Pending()
-    replicas = services.replicas
+    def __init__(self, services: Services, context: RequestContext) -> None:
+        super().__init__()
+        self._services = services
+        self._context = context
 
-    def answer(operation: DelayedProduce) -> None:
-        for slot, code in operation.errors.items():
-            entries[slot][0].error_code = code
-        _add_hints(services, context, response)
-        pending.complete(response)
+    def start(self, response: ProduceResponse, timeout_ms: int) -> Pending[ProduceResponse]:
+        self._response = response
+        self._pending: Pending[ProduceResponse] = Pending()
+        self._pending.on_abandon = self._abandon
+        self._services.replicas.watch(self, self._context.now_ms + timeout_ms)
+        return self._pending
 
-    delayed.on_complete = answer
-    pending.on_abandon = lambda: replicas.purgatory.cancel(delayed)
-    replicas.watch(delayed, context.now_ms + request.timeout_ms)
-    return pending
+    def finish(self) -> None:
+        """See `DelayedOperation.finish`."""
+        failures = self.failures
+        for result, code in failures:
+            result.error_code = code
+        if failures:
+            _add_hints(self._services, self._context, self._response)
+        self._pending.complete(self._response)
+
+    def _abandon(self) -> None:
+        self._services.replicas.purgatory.cancel(self)
 
 
 def _add_hints(services: Services, context: RequestContext, response: ProduceResponse) -> None:

@@ -87,6 +87,7 @@ class PartitionState:
         "eligible_brokers",
         "followers",
         "high_watermark",
+        "is_below_min_isr",
         "isr",
         "leader",
         "leader_epoch",
@@ -125,6 +126,9 @@ class PartitionState:
         self.leader_epoch_start_offset = UNKNOWN_OFFSET
         """The log end when this broker became leader of `leader_epoch`."""
         self.replica_lag_ms = replica_lag_ms
+        self.is_below_min_isr = False
+        """acks=all appends are refused (NOT_ENOUGH_REPLICAS) and the high watermark stands still. Kept, not computed:
+        every append asks."""
         self._durable = durable
         self._min_insync_replicas = min_insync_replicas
         self._maximal_isr: frozenset[int] = frozenset()
@@ -146,11 +150,6 @@ class PartitionState:
     def effective_min_isr(self) -> int:
         """min.insync.replicas, but never more than there are replicas."""
         return min(self._min_insync_replicas, len(self.replicas))
-
-    @property
-    def is_below_min_isr(self) -> bool:
-        """acks=all appends are refused (NOT_ENOUGH_REPLICAS) and the high watermark stands still."""
-        return len(self.isr) < self.effective_min_isr
 
     @property
     def durable_end_offset(self) -> int:
@@ -197,6 +196,7 @@ class PartitionState:
         self.partition_epoch = registration.partition_epoch
         self.replicas = registration.replicas
         self.isr = registration.isr
+        self.is_below_min_isr = len(self.isr) < self.effective_min_isr
         self.pending_change = None
         self._maximal_isr = frozenset(registration.isr)
         self._log_end_offset = log_end_offset
@@ -231,6 +231,7 @@ class PartitionState:
         """Topic configuration changed; call `advance` afterwards."""
         self._durable = durable
         self._min_insync_replicas = min_insync_replicas
+        self.is_below_min_isr = len(self.isr) < self.effective_min_isr
 
     # Events: progress
 

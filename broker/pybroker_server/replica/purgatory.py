@@ -66,53 +66,59 @@ class DelayedOperation:
 
 
 class ProduceWait:
-    """One partition of a waiting produce."""
+    """One partition of a waiting produce. `error` is None until it is settled; `slot` is the caller's."""
 
-    __slots__ = ("operation", "required_offset", "slot", "wait_list")
+    __slots__ = ("error", "operation", "required_offset", "slot", "wait_list")
 
-    def __init__(self, operation: DelayedProduce, slot: int, required_offset: int, wait_list: WaitList) -> None:
+    def __init__(self, operation: DelayedProduce, slot: Any, required_offset: int, wait_list: WaitList) -> None:
         self.operation = operation
         self.slot = slot
         self.required_offset = required_offset
         self.wait_list = wait_list
+        self.error: ErrorCode | None = None
 
 
 class DelayedProduce(DelayedOperation):
-    """Completes when each partition's high watermark has reached its offset, or failed, or at the deadline.
+    """Completes when each partition's high watermark has reached its offset, or failed, or at the deadline."""
 
-    `errors` maps a slot (whatever the caller numbers partitions by) to its error; a missing slot succeeded.
-    """
+    __slots__ = ("_unsettled", "waits")
 
-    __slots__ = ("errors", "waits")
-
-    def __init__(self, on_complete: Callable[[DelayedProduce], None] | None = None) -> None:
+    def __init__(self, on_complete: Callable[[Any], None] | None = None) -> None:
         super().__init__(on_complete)
-        self.waits: dict[int, ProduceWait] = {}
-        self.errors: dict[int, ErrorCode] = {}
+        self.waits: list[ProduceWait] = []
+        self._unsettled = 0
 
-    def add(self, slot: int, required_offset: int, wait_list: WaitList) -> None:
+    def add(self, slot: Any, required_offset: int, wait_list: WaitList) -> None:
         """Before `Purgatory.watch`: this partition must reach `required_offset` (last offset + 1)."""
-        self.waits[slot] = ProduceWait(self, slot, required_offset, wait_list)
+        self.waits.append(ProduceWait(self, slot, required_offset, wait_list))
+        self._unsettled += 1
 
-    def settle(self, slot: int, error: ErrorCode) -> bool:
+    def settle(self, wait: ProduceWait, error: ErrorCode) -> bool:
         """One partition is done; True when that was the last one."""
-        del self.waits[slot]
-        if error is not ErrorCode.NONE:
-            self.errors[slot] = error
-        return not self.waits
+        wait.error = error
+        self._unsettled -= 1
+        return not self._unsettled
+
+    @property
+    def failures(self) -> list[tuple[Any, ErrorCode]]:
+        """(slot, error) of the partitions that failed, once it is complete."""
+        return [(wait.slot, wait.error) for wait in self.waits if wait.error]
 
     def attach(self) -> None:
-        for wait in self.waits.values():
+        for wait in self.waits:
             wait.wait_list.add_produce(wait)
 
     def detach(self) -> None:
-        for wait in self.waits.values():
-            wait.wait_list.remove_produce(wait)
-        self.waits.clear()
+        if self._unsettled:
+            for wait in self.waits:
+                if wait.error is None:
+                    wait.wait_list.remove_produce(wait)
 
     def on_deadline(self) -> None:
-        for slot in self.waits:
-            self.errors[slot] = ErrorCode.REQUEST_TIMED_OUT
+        for wait in self.waits:
+            if wait.error is None:
+                wait.wait_list.remove_produce(wait)
+                self.settle(wait, ErrorCode.REQUEST_TIMED_OUT)
 
 
 class FetchWait:
@@ -246,7 +252,7 @@ class WaitList:
         reached = upper.offset
         while produces and produces[0].required_offset <= reached:
             wait = produces.popleft()
-            if wait.operation.settle(wait.slot, produce_outcome):
+            if wait.operation.settle(wait, produce_outcome):
                 done.append(wait.operation)
         for fetch_wait in self._fetches:
             operation = fetch_wait.operation
@@ -267,7 +273,7 @@ class WaitList:
         done: list[DelayedOperation] = []
         while self._produces:
             wait = self._produces.popleft()
-            if wait.operation.settle(wait.slot, error):
+            if wait.operation.settle(wait, error):
                 done.append(wait.operation)
         for fetch_wait in self._fetches:
             if not fetch_wait.operation.is_complete:

@@ -67,6 +67,8 @@ def decompress(codec: int, view: Buffer, *, max_bytes: int) -> bytes:
     decompressor = _DECOMPRESSORS.get(codec)
     if decompressor is None:
         raise ProtocolError(f"unknown compression codec {codec}")
+    if not len(view) and codec:
+        raise ProtocolError("compressed data of no bytes")
     return decompressor(view, max_bytes)
 
 
@@ -129,6 +131,8 @@ def _decompress_snappy(view: Buffer, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     room = max_bytes
     position = len(_XERIAL_HEADER)
+    if position > len(view):
+        raise ProtocolError("snappy data ends in the middle of its header")
     while position < len(view):
         if bytes(view[position : position + 8]) == _XERIAL_MAGIC:  # streams may be concatenated
             position += len(_XERIAL_HEADER)

@@ -169,7 +169,7 @@ class TestWaiting:
         assert answers == []
         broker.settle()
         assert answers == [produce, fetch]
-        assert produce.errors == {}
+        assert produce.failures == []
 
     def test_deadlines_are_kept_by_one_timer(self, broker: OneBroker) -> None:
         answers: list[DelayedOperation] = []
@@ -179,7 +179,7 @@ class TestWaiting:
         assert answers == []
         broker.time.advance_ms(1)
         assert answers == [early]
-        assert early.errors == {0: ErrorCode.REQUEST_TIMED_OUT}
+        assert early.failures == [(0, ErrorCode.REQUEST_TIMED_OUT)]
         broker.time.advance_ms(600)
         assert answers == [early, late]
 
@@ -201,7 +201,7 @@ class TestWaiting:
             expected = ErrorCode.KAFKA_STORAGE_ERROR
         broker.settle()
         assert sorted(answers, key=id) == sorted([fetch, produce], key=id)
-        assert produce.errors == {0: expected}
+        assert produce.failures == [(0, expected)]
         assert len(broker.manager.purgatory) == 0
 
     def test_one_answer_that_fails_does_not_keep_the_others(self, broker: OneBroker) -> None:

@@ -71,7 +71,7 @@ class TestProduce:
         operation = produce(purgatory, (partition, 10))
         assert advance(partition, 9) == []
         assert advance(partition, 10) == [operation]
-        assert operation.errors == {}
+        assert operation.failures == []
         assert len(purgatory) == 0
         assert not partition
 
@@ -101,14 +101,14 @@ class TestProduce:
         upper = At(10)
         done = partition.on_high_watermark(upper, upper, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND)
         assert done == [operation]
-        assert operation.errors == {0: ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND}
+        assert operation.failures == [(0, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND)]
 
     def test_an_error_of_one_partition_does_not_answer_for_the_others(self, purgatory: Purgatory) -> None:
         left, right = purgatory.new_wait_list(), purgatory.new_wait_list()
         operation = produce(purgatory, (left, 10), (right, 20))
         assert left.fail_all(ErrorCode.NOT_LEADER_OR_FOLLOWER) == []
         assert advance(right, 20) == [operation]
-        assert operation.errors == {0: ErrorCode.NOT_LEADER_OR_FOLLOWER}
+        assert operation.failures == [(0, ErrorCode.NOT_LEADER_OR_FOLLOWER)]
 
     def test_time_out_names_only_the_partitions_still_waiting(self, purgatory: Purgatory) -> None:
         left, right = purgatory.new_wait_list(), purgatory.new_wait_list()
@@ -116,7 +116,7 @@ class TestProduce:
         advance(left, 10)
         assert purgatory.expire(499) == []
         assert purgatory.expire(500) == [operation]
-        assert operation.errors == {1: ErrorCode.REQUEST_TIMED_OUT}
+        assert operation.failures == [(1, ErrorCode.REQUEST_TIMED_OUT)]
         assert advance(right, 20) == []
         assert not right
 
