@@ -65,7 +65,7 @@ def handle_fetch(services: Services, context: RequestContext, request: FetchRequ
         session = services.fetch_sessions.begin(request, context.api_version, context.now_ms)
         if session.error is not ErrorCode.NONE:
             return FetchResponse(error_code=session.error)
-    return _FetchAnswer(services, context, request, session).start()
+    return _Fetch(services, context, request, session).reply()
 
 
 def _refusal(request: FetchRequest) -> ErrorCode | None:
@@ -82,7 +82,7 @@ def _not_read(index: int, code: int) -> PartitionData:
     return PartitionData(partition_index=index, error_code=code, high_watermark=-1, records=EMPTY)
 
 
-class _FetchAnswer:
+class _Fetch(ReplicaFetch):
     """One request on its way to its response; kept while it waits."""
 
     __slots__ = ("context", "pending", "request", "services", "session", "topics")
@@ -90,6 +90,15 @@ class _FetchAnswer:
     def __init__(
         self, services: Services, context: RequestContext, request: FetchRequest, session: SessionContext
     ) -> None:
+        largest = services.config.fetch_max_bytes
+        max_bytes = min(largest, request.max_bytes)
+        super().__init__(
+            services.replicas,
+            max_bytes=max_bytes,
+            min_bytes=min(max_bytes, request.min_bytes),
+            read_committed=request.isolation_level == _READ_COMMITTED,
+            deadline_ms=context.now_ms + request.max_wait_ms,
+        )
         self.services = services
         self.context = context
         self.request = request
@@ -98,28 +107,18 @@ class _FetchAnswer:
         self.topics: list[Any] = []
         """For each target what names its topic: something with `topic` and `topic_id`."""
 
-    def start(self) -> Reply:
-        request = self.request
-        now_ms = self.context.now_ms
-        largest = self.services.config.fetch_max_bytes
-        max_bytes = min(largest, request.max_bytes)
-        fetch = ReplicaFetch(
-            self.services.replicas,
-            self._targets(),
-            max_bytes=max_bytes,
-            min_bytes=min(max_bytes, request.min_bytes),
-            read_committed=request.isolation_level == _READ_COMMITTED,
-            deadline_ms=now_ms + request.max_wait_ms,
-        )
-        if fetch.start(now_ms, self._finish):
-            return self._response(fetch)
+    def reply(self) -> Reply:
+        self.targets = self._targets()
+        if self.start(self.context.now_ms):
+            return self._response()
         self.pending = Pending()
-        self.pending.on_abandon = fetch.abandon
+        self.pending.on_abandon = self.abandon
         return self.pending
 
-    def _finish(self, fetch: ReplicaFetch) -> None:
+    def answer(self) -> None:
+        """See `ReplicaFetch.answer`."""
         assert self.pending is not None
-        self.pending.complete(self._response(fetch))
+        self.pending.complete(self._response())
 
     # Which partitions
 
@@ -146,8 +145,8 @@ class _FetchAnswer:
         return targets
 
     def _target(self, topic: str, topic_id: UUID, asked: Any) -> FetchTarget:
-        replicas = self.services.replicas
         by_id = self.context.api_version >= _FIRST_ID_VERSION
+        replicas = self.manager
         hosted = replicas.topics_by_id.get(topic_id.int) if by_id else replicas.topics.get(topic)
         index: int = asked.partition
         partition = hosted.partitions.get(index) if hosted is not None else None
@@ -160,18 +159,26 @@ class _FetchAnswer:
 
     # The response
 
-    def _response(self, fetch: ReplicaFetch) -> FetchResponse:
-        data = [target.data for target in fetch.targets]
+    def _response(self) -> FetchResponse:
         session = self.session
+        data = [target.data for target in self.targets]
         if session.kind is SessionKind.INCREMENTAL:
             return self._incremental(data)
-        response = FetchResponse(responses=_grouped(zip(self.topics, data, strict=True)))
-        if session.kind is SessionKind.NEW:
-            asked = [target.asked for target in fetch.targets]
-            response.session_id = self.services.fetch_sessions.finish_full(
-                session, zip(self.topics, asked, data, strict=True), len(data), self._now_ms()
+        topics = self.topics
+        if len(data) == 1:
+            named = topics[0]
+            response = FetchResponse(
+                responses=[TopicResult(topic=named.topic, topic_id=named.topic_id, partitions=data)]
             )
-        self._add_hints(response)
+        else:
+            response = FetchResponse(responses=_grouped(zip(topics, data, strict=True)))
+        if session.kind is SessionKind.NEW:
+            asked = [target.asked for target in self.targets]
+            response.session_id = self.services.fetch_sessions.finish_full(
+                session, zip(topics, asked, data, strict=True), len(data), self._now_ms()
+            )
+        if self.context.api_version >= _FIRST_HINT_VERSION:
+            self._add_hints(response)
         return response
 
     def _incremental(self, data: list[Any]) -> FetchResponse:
@@ -180,7 +187,8 @@ class _FetchAnswer:
         if error is not ErrorCode.NONE:
             return FetchResponse(error_code=error)
         response = FetchResponse(session_id=self.session.session.session_id, responses=_grouped(news))
-        self._add_hints(response)
+        if self.context.api_version >= _FIRST_HINT_VERSION:
+            self._add_hints(response)
         return response
 
     def _now_ms(self) -> int:
@@ -188,9 +196,7 @@ class _FetchAnswer:
 
     def _add_hints(self, response: FetchResponse) -> None:
         """Version 16+: who leads instead, and where to reach it (KIP-951)."""
-        if self.context.api_version < _FIRST_HINT_VERSION:
-            return
-        replicas = self.services.replicas
+        replicas = self.manager
         leaders: set[int] = set()
         for topic in response.responses:
             for result in topic.partitions:

@@ -3,7 +3,7 @@
 Rules of this file: results are `FetchResponse.PartitionData`, one for each target and in its order. A first pass reads
 what the page cache holds, on the event loop. What is not there is read in one piece of blocking work for the whole
 request, which touches logs only; what the loop knew before is checked again after it. A fetch that waits keeps
-positions and no records. `done` is called at most once, on the event loop, and never before `start` has returned.
+positions and no records. `answer` is called at most once, on the event loop, and never before `start` has returned.
 
 Limits (KIP-74): each partition its own maximum, all of them the request's; the first batch of the first partition that
 has any is returned whatever its size, and whatever follows fits or is left out.
@@ -11,7 +11,6 @@ has any is returned whatever its size, and whatever follows fits or is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
@@ -59,13 +58,16 @@ class FetchTarget:
 
 
 class ReplicaFetch:
-    """Made for one request. `start` returns True when the results are ready at once; else `done(self)` follows."""
+    """Made for one request; a handler derives from it and says in `answer` what becomes of the results.
+
+    `start` returns True when every target has its `data` at once; else `answer` is called later, unless abandoned.
+    """
 
     __slots__ = (
-        "_done",
-        "_manager",
+        "_is_over",
         "_waiting",
         "deadline_ms",
+        "manager",
         "max_bytes",
         "min_bytes",
         "read_committed",
@@ -75,25 +77,27 @@ class ReplicaFetch:
     def __init__(
         self,
         manager: ReplicaManager,
-        targets: list[FetchTarget],
         *,
         max_bytes: int,
         min_bytes: int,
         read_committed: bool,
         deadline_ms: int,
     ) -> None:
-        self._manager = manager
-        self._done: Callable[[ReplicaFetch], None] | None = None
-        self._waiting: DelayedFetch | None = None
-        self.targets = targets
+        self.manager = manager
+        self.targets: list[FetchTarget] = []
         self.max_bytes = max_bytes
         self.min_bytes = min_bytes
         self.read_committed = read_committed
         self.deadline_ms = deadline_ms
+        self._waiting: DelayedFetch | None = None
+        self._is_over = False
 
-    def start(self, now_ms: int, done: Callable[[ReplicaFetch], None]) -> bool:
-        """True: every target has its `data`, and `done` is not called."""
-        self._done = done
+    def answer(self) -> None:
+        """The results are there, after a wait or a cold read."""
+        raise NotImplementedError
+
+    def start(self, now_ms: int) -> bool:
+        """Reads `targets`, set by now."""
         cold_from = self._read_warm()
         if cold_from < 0:
             return self._is_satisfied(now_ms) or not self._wait()
@@ -102,9 +106,9 @@ class ReplicaFetch:
 
     def abandon(self) -> None:
         """Nobody wants the answer any more."""
-        self._done = None
+        self._is_over = True
         if self._waiting is not None:
-            self._manager.purgatory.cancel(self._waiting)
+            self.manager.purgatory.cancel(self._waiting)
             self._waiting = None
 
     # Reading
@@ -149,42 +153,45 @@ class ReplicaFetch:
         """Checks one target; its upper bound when there is something to read, else None with `data` filled."""
         asked = target.asked
         target.start = None
+        offset: int = asked.fetch_offset
+        log = partition.log
         try:
             partition.check_leader(asked.current_leader_epoch)
             if asked.last_fetched_epoch >= 0:
-                diverging = partition.diverging_epoch(asked.last_fetched_epoch, asked.fetch_offset)
+                diverging = partition.diverging_epoch(asked.last_fetched_epoch, offset)
                 if diverging is not None:
-                    self._fill(target, partition, EMPTY, None)
-                    assert target.data is not None
-                    target.data.diverging_epoch = FetchResponse.EpochEndOffset(
-                        epoch=diverging[0], end_offset=diverging[1]
-                    )
+                    self._fill_diverging(target, partition, diverging)
                     return None
+            if offset < log.log_start_offset or offset > log.log_end_offset:
+                raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         except KafkaError as error:
             target.data = error_data(partition.index, error.code)
             return None
-        offset = asked.fetch_offset
-        log = partition.log
-        if offset < log.log_start_offset or offset > log.log_end_offset:
-            target.data = error_data(partition.index, ErrorCode.OFFSET_OUT_OF_RANGE)
-            return None
         upper = partition.last_stable_position() if self.read_committed else partition.high_watermark_position
-        if offset >= upper.offset:
-            self._fill(target, partition, EMPTY, upper if offset == upper.offset else log.position_of(offset))
-            return None
-        return upper
+        if offset < upper.offset:
+            return upper
+        self._fill(target, partition, EMPTY, upper if offset == upper.offset else log.position_of(offset))
+        return None
 
     def _fill(self, target: FetchTarget, partition: Partition, records: memoryview, start: LogPosition | None) -> None:
         log = partition.log
+        reached = partition.state.high_watermark
         target.start = start
         target.data = PartitionData(
             partition_index=partition.index,
-            high_watermark=partition.state.high_watermark,
-            last_stable_offset=partition.last_stable_offset,
+            high_watermark=reached,
+            last_stable_offset=(
+                reached if log.producer_state.first_unstable_offset is None else partition.last_stable_offset
+            ),
             log_start_offset=log.log_start_offset,
             aborted_transactions=_aborted(log, target.asked.fetch_offset, records) if self.read_committed else None,
             records=records,
         )
+
+    def _fill_diverging(self, target: FetchTarget, partition: Partition, diverging: tuple[int, int]) -> None:
+        self._fill(target, partition, EMPTY, None)
+        assert target.data is not None
+        target.data.diverging_epoch = FetchResponse.EpochEndOffset(epoch=diverging[0], end_offset=diverging[1])
 
     # Cold disks
 
@@ -198,14 +205,14 @@ class ReplicaFetch:
         work = self._plan_cold(self.targets[first:])
 
         def finished(results: list[ColdResult] | None, error: BaseException | None) -> None:
-            if self._done is not None:
+            if not self._is_over:
                 self._take_cold_results(work, results)
                 # Whatever came is answered at once: who reads from cold disks is behind, and has plenty to fetch.
                 self._complete()
             if error is not None:
                 raise error
 
-        self._manager.blocking.submit(lambda: _read_blocking(work, remaining, min_one), finished)
+        self.manager.blocking.submit(lambda: _read_blocking(work, remaining, min_one), finished)
 
     def _plan_cold(self, targets: list[FetchTarget]) -> list[ColdRead]:
         work: list[ColdRead] = []
@@ -266,7 +273,7 @@ class ReplicaFetch:
 
     def _wait(self) -> bool:
         """Parks the fetch; False when there is no need: more than enough lies ready, only the limits cut it short."""
-        purgatory = self._manager.purgatory
+        purgatory = self.manager.purgatory
         if purgatory.is_full:
             return False
         waiting = DelayedFetch(self.min_bytes, self._wake)
@@ -286,7 +293,7 @@ class ReplicaFetch:
             if target.partition is not None:
                 target.data = None  # records would keep their buffer from others for as long as this waits
         self._waiting = waiting
-        self._manager.watch(waiting, self.deadline_ms)
+        self.manager.watch(waiting, self.deadline_ms)
         return True
 
     def _wake(self, _: DelayedFetch) -> None:
@@ -299,9 +306,9 @@ class ReplicaFetch:
             self._read_cold(cold_from)
 
     def _complete(self) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done(self)
+        if not self._is_over:
+            self._is_over = True
+            self.answer()
 
 
 def _read_blocking(work: list[ColdRead], remaining: int, min_one: bool) -> list[ColdResult]:
