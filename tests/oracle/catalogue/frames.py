@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any, Final
 
 from tests.oracle.exchange import Call, Exchange, Raw, exchange
@@ -26,7 +27,7 @@ def _header(key: int, version: int, client_id: bytes | None = b"x") -> bytes:
 
 
 def _spoiled(label: str, call: Call) -> Exchange:
-    return exchange(f"frame-{label}", call, _ALIVE)
+    return exchange(f"frame-{label}", replace(call, own=True), _ALIVE)
 
 
 SIZES: Final = (
