@@ -19,8 +19,6 @@ from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
-import structlog
-
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.dynamic import Alteration
 from pybroker_server.config.views import BrokerConfig
@@ -54,6 +52,7 @@ from pybroker_server.metadata.keys import (
 from pybroker_server.metadata.publisher import MetadataPublisher
 from pybroker_server.metadata.store import CommitResult, Compare, MetadataStore, Put, StoreError
 from pybroker_server.runtime.runtime import Runtime
+from pybroker_server.telemetry.events import LineLimiter, get_logger
 
 PRODUCER_ID_BLOCK: Final = 1000
 ATTEMPTS_MAX: Final = 50
@@ -62,7 +61,7 @@ _SHIFTS = 1 << 16
 
 T = TypeVar("T")
 Plan = Callable[[MetadataImage], Change]
-_log = structlog.get_logger("pybroker.controller")
+_log = get_logger("pybroker.controller")
 
 
 class ClusterIdError(Exception):
@@ -85,6 +84,7 @@ class Controller:
         self._publisher = publisher
         self._runtime = runtime
         self._being_created: set[str] = set()
+        self._failure_lines = LineLimiter()
 
     async def ensure_cluster(self, *, known_id: str | None, wanted_id: str | None) -> str:
         """The cluster id, made up (or `wanted_id`) if this is the first broker ever.
@@ -218,16 +218,22 @@ class Controller:
 
     async def _auto_create(self, names: Sequence[str], config: BrokerConfig) -> None:
         live = len(self._publisher.image.live_brokers())
+        wanted = [auto_topic(name, config, live) for name in names]
         try:
-            outcomes = await self.create_topics([auto_topic(name, config, live) for name in names], config)
+            outcomes = await self.create_topics(wanted, config)
         except KafkaError as error:
-            _log.warning("topic_auto_creation_failed", topics=list(names), error=str(error))
-        else:
-            for outcome in outcomes:
-                if outcome.error is not None and outcome.error.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
-                    _log.warning("topic_auto_creation_failed", topics=[outcome.name], error=str(outcome.error))
+            outcomes = [TopicOutcome(name, error=error) for name in names]
         finally:
             self._being_created.difference_update(names)
+        for outcome in outcomes:
+            if outcome.error is not None and outcome.error.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
+                self._log_failed_creation(outcome.name, outcome.error)
+
+    def _log_failed_creation(self, name: str, error: KafkaError) -> None:
+        """Once per reason and interval: clients ask for the topic again and again."""
+        held_back = self._failure_lines.admit((error.code.name,), self._runtime.clock.monotonic_ms())
+        if held_back is not None:
+            _log.warning("topic_auto_creation_failed", topic=name, error=str(error), more_like_it=held_back)
 
     async def _change(self, plan: Plan, *, validate_only: bool = False) -> None:
         for _ in range(ATTEMPTS_MAX):

@@ -35,6 +35,8 @@ from pybroker_server.metadata.store import Compare, Put
 TOPIC_NAME_CHARACTERS_MAX = 249
 PARTITIONS_PER_REQUEST_MAX = 10_000
 """Kafka refuses more in one operation; it also keeps one request from filling the metadata store."""
+CLUSTER_METADATA_TOPIC = "__cluster_metadata"
+"""Kafka's own controllers' log. It does not exist here, but clients must not be able to make one up."""
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 
@@ -85,6 +87,8 @@ def check_total(wanted: Iterable[NewTopic], config: BrokerConfig) -> None:
 
 def plan_create(image: MetadataImage, wanted: NewTopic, config: BrokerConfig, draw: Draw) -> tuple[Change, TopicImage]:
     """The change that makes the topic, and the topic as it will be."""
+    if wanted.name == CLUSTER_METADATA_TOPIC:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Creation of internal topic {wanted.name} is prohibited.")
     check_name(wanted.name)
     check_name_is_free(image, wanted.name)
     overrides = _checked_configs(wanted.configs, config)

@@ -2,13 +2,12 @@
 
 Versions 2-7. -1 partitions or replicas stand for the broker's defaults (v4, KIP-464); v5 answers with counts
 and configs (KIP-525), v7 with the topic id (KIP-516). A topic is in this broker's metadata when the answer
-comes. A name that stands twice in a request, or that is reserved, is created by none of its entries.
+comes. A name that stands twice in a request is created by neither entry.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode, KafkaError
@@ -21,8 +20,6 @@ from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import TopicImage
 
-CLUSTER_METADATA_TOPIC: Final = "__cluster_metadata"
-"""Kafka's own controllers' log. It does not exist here, but clients must not be able to make one up."""
 Topic = CreateTopicsRequest.CreatableTopic
 Result = CreateTopicsResponse.CreatableTopicResult
 
@@ -37,9 +34,7 @@ async def handle_create_topics(
     services: Services, context: RequestContext, request: CreateTopicsRequest
 ) -> CreateTopicsResponse:
     times = Counter(topic.name for topic in request.topics)
-    wanted = [
-        _wanted(topic) for topic in request.topics if times[topic.name] == 1 and topic.name != CLUSTER_METADATA_TOPIC
-    ]
+    wanted = [_wanted(topic) for topic in request.topics if times[topic.name] == 1]
     try:
         outcomes = await services.controller.create_topics(wanted, services.config, validate_only=request.validate_only)
     except KafkaError as error:
@@ -47,9 +42,6 @@ async def handle_create_topics(
     results = [_result(services, outcome) for outcome in outcomes]
     twice = KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
     results += [_refused(name, twice) for name, count in times.items() if count > 1]
-    if times[CLUSTER_METADATA_TOPIC] == 1:
-        reserved = f"Creation of internal topic {CLUSTER_METADATA_TOPIC} is prohibited."
-        results.append(_refused(CLUSTER_METADATA_TOPIC, KafkaError(ErrorCode.INVALID_REQUEST, reserved)))
     return CreateTopicsResponse(topics=results)
 
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from pybroker_server.metadata.delta import apply, build_image
 from pybroker_server.metadata.image import MetadataImage
 from pybroker_server.metadata.store import (
@@ -26,6 +24,7 @@ from pybroker_server.metadata.store import (
 )
 from pybroker_server.runtime.ports import Timers
 from pybroker_server.runtime.tasks import TaskOwner
+from pybroker_server.telemetry.events import get_logger
 
 PAGE_KEYS = 5_000
 """Keys per range read while the image is built."""
@@ -37,7 +36,7 @@ reading anew."""
 Listener = Callable[[MetadataImage, MetadataImage], None]
 """(old image, new image)"""
 
-_log = structlog.get_logger("pybroker.metadata")
+_log = get_logger("pybroker.metadata")
 
 
 class StoreWentBackError(Exception):

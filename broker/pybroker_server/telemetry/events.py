@@ -1,8 +1,9 @@
 """Log lines: one event name and its facts per line, for people or as JSON, never one per record.
 
-Rules of this file: this is where structlog is imported, set up and handed out, and where every event name is listed
-(`EVENTS`; a test compares the list with the code). What comes from a peer is escaped and cut, so that nobody can
-forge a line or reach the terminal. A log that cannot be written is no reason to stop: the line is dropped.
+Rules of this file: this is where structlog is imported, set up and handed out, and where every event name is
+listed (`EVENTS`; a test compares the list with the code). What comes from a peer is escaped and cut, so that
+nobody can forge a line or reach the terminal. A log that cannot be written is no reason to stop: the line is
+dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pybroker_server.runtime.ports import Clock
 
 
 def _import_structlog() -> Any:
-    """structlog loads rich's traceback printer when rich is there: 100 ms and 5 MB that this broker never uses."""
+    """structlog loads rich's traceback printer when rich is there: 100 ms and 5 MB that this broker never
+    uses."""
     if "structlog" not in sys.modules and "rich" not in sys.modules:
         sys.modules["rich"] = None  # type: ignore[assignment]
         try:
@@ -40,6 +42,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "setting_ignored": "A setting of other Kafkas was given and has no effect here.",
+    "topic_auto_creation_failed": "A client named a topic that does not exist and that could not be created.",
 }
 """Every event name with what it means, by name."""
 
@@ -148,13 +151,15 @@ def _cut(text: str) -> str:
 
 
 class LineLimiter:
-    """Lets one line per key through in each interval and counts the others. Pure: the caller says when it is."""
+    """Lets one line per key through in each interval and counts the others. Pure: the caller says when it
+    is."""
 
     def __init__(self, *, interval_ms: int = 10_000, keys_max: int = 1_024) -> None:
         self._interval_ms = interval_ms
         self._keys_max = keys_max
         self._lines: OrderedDict[tuple[str, ...], list[int]] = OrderedDict()
-        """By key: when the last line passed, and how many were held back since; the longest unused key first."""
+        """By key: when the last line passed, and how many were held back since; the longest unused key
+        first."""
 
     def admit(self, key: tuple[str, ...], now_ms: int) -> int | None:
         """How many lines like it were held back since the last one, when this one may pass; else None."""

@@ -314,7 +314,7 @@ async def test_producer_ids_are_never_given_twice() -> None:
 async def test_a_topic_named_by_a_client_is_made_once_in_the_background() -> None:
     async with a_cluster({"num.partitions": "3"}) as cluster:
         await cluster.add_brokers(1)
-        cluster.controller.auto_create_topics(["t", "__consumer_offsets"], cluster.config)
+        cluster.controller.auto_create_topics(["t", "__consumer_offsets", "__cluster_metadata"], cluster.config)
         cluster.controller.auto_create_topics(["t"], cluster.config)
         assert not cluster.image.topics_by_name
         created = asyncio.Event()
@@ -326,6 +326,7 @@ async def test_a_topic_named_by_a_client_is_made_once_in_the_background() -> Non
         assert len(offsets.partitions) == 50
         assert offsets.configs["cleanup.policy"] == "compact"
         assert offsets.is_internal
+        assert "__cluster_metadata" not in cluster.image.topics_by_name
 
 
 async def test_a_topic_that_cannot_be_made_can_be_asked_for_again() -> None:
