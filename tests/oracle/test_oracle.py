@@ -36,9 +36,7 @@ def test_answers_are_those_of_kafka(part: str, exchange: Exchange, player: Playe
 
 
 def test_every_meant_difference_is_one(request: pytest.FixtureRequest, used_entries: set[Meant]) -> None:
-    played = {
-        item.callspec.id for item in request.session.items if item.originalname == "test_answers_are_those_of_kafka"
-    }  # type: ignore[attr-defined]
+    played = [item for item in request.session.items if item.name.startswith("test_answers_are_those_of_kafka[")]
     if len(played) < len(EXCHANGES):
         pytest.skip("only a part of the catalogue was played")
     assert not [entry for entry in MEANT if entry not in used_entries]

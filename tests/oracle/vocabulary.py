@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tests.oracle.batches import Batch, Rec
-from tests.oracle.exchange import Call, Saved, topic_id
+from tests.oracle.exchange import Call, Padded, Saved, topic_id
 
 LATEST: Final = -1
 EARLIEST: Final = -2
@@ -20,7 +20,7 @@ def configs(values: Mapping[str, str | None]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def create(topic: str, partitions: int = 1, **settings: str) -> list[Call]:
+def create(topic: str, partitions: int = 1, **settings: Any) -> list[Call]:
     """A topic that is ready to use: created, shown in Metadata, every partition led. Nothing of it is recorded.
 
     Settings are topic configs with `_` for `.`. Its id is `topic_id(topic)` afterwards.
@@ -61,7 +61,7 @@ def delete(topic: str) -> list[Call]:
     return [Call("DeleteTopics", 6, fields, hidden=True), gone(topic)]
 
 
-def metadata(*topics: str, version: int = 12, auto_create: bool = False, **call: Any) -> Call:
+def metadata(*topics: str | Padded, version: int = 12, auto_create: bool = False, **call: Any) -> Call:
     fields = {"topics": [{"name": topic} for topic in topics], "allow_auto_topic_creation": auto_create}
     return Call("Metadata", version, fields, **call)
 

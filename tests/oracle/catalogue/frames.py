@@ -92,8 +92,8 @@ _BODIES: Final[tuple[tuple[str, str, int, dict[str, Any]], ...]] = (
         7,
         {"topics": [{"name": "no/no", "num_partitions": 1, "replication_factor": 1}]},
     ),
-    ("delete-topics-v6", "DeleteTopics", 6, {"topics": [{"name": "no/no"}]}),
-    ("create-partitions-v3", "CreatePartitions", 3, {"topics": [{"name": "no/no", "count": 2}]}),
+    ("delete-topics-v6", "DeleteTopics", 6, {"topics": [{"name": "no/no"}], "timeout_ms": 10_000}),
+    ("create-partitions-v3", "CreatePartitions", 3, {"topics": [{"name": "no/no", "count": 2}], "timeout_ms": 10_000}),
     ("describe-configs-v4", "DescribeConfigs", 4, {"resources": [{"resource_type": 2, "resource_name": "no/no"}]}),
     (
         "incremental-alter-configs-v1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from tests.oracle.exchange import Call, Exchange, Padded, exchange, topic_id
@@ -13,7 +13,7 @@ _UNKNOWN_ID: Final = UUID(int=0xBEEF)
 
 def _metadata_all(version: int) -> Exchange:
     """Null asks for all topics, except in version 0 where an empty list does."""
-    fields = {"topics": [] if version == 0 else None, "allow_auto_topic_creation": False}
+    fields: dict[str, Any] = {"topics": [] if version == 0 else None, "allow_auto_topic_creation": False}
     return exchange(f"metadata-all-v{version}", create("@t", 2), Call("Metadata", version, fields, own=True))
 
 
