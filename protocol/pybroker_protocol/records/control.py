@@ -55,9 +55,9 @@ class EndTransactionMarker(NamedTuple):
 
 def control_type(record: RecordFields) -> ControlType:
     """What kind of mark a control record is; UNKNOWN for types of the future. Raises `ProtocolError`."""
-    if record.key is None or len(record.key) < _KEY.size:
+    if record.raw_key is None or len(record.raw_key) < _KEY.size:
         raise ProtocolError("a control record has no type")
-    return _KNOWN.get(_KEY.unpack_from(record.key)[1], ControlType.UNKNOWN)
+    return _KNOWN.get(_KEY.unpack_from(record.raw_key)[1], ControlType.UNKNOWN)
 
 
 def read_marker(record: RecordFields) -> EndTransactionMarker:
@@ -65,9 +65,9 @@ def read_marker(record: RecordFields) -> EndTransactionMarker:
     kind = control_type(record)
     if kind not in (ControlType.ABORT, ControlType.COMMIT):
         raise ProtocolError(f"a control record of type {kind.name} does not end a transaction")
-    if record.value is None or len(record.value) < _MARKER.size:
+    if record.raw_value is None or len(record.raw_value) < _MARKER.size:
         raise ProtocolError("a transaction marker is cut short")
-    return EndTransactionMarker(kind, _MARKER.unpack_from(record.value)[1])
+    return EndTransactionMarker(kind, _MARKER.unpack_from(record.raw_value)[1])
 
 
 def read_control_batch(batch_view: Buffer) -> RecordFields:

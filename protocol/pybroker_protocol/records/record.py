@@ -36,9 +36,9 @@ class RecordFields(NamedTuple):
 
     source: Any
     offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
+    timestamp_ms: int
+    raw_key: bytes | None
+    raw_value: bytes | None
     raw_headers: bytes
 
 
@@ -46,6 +46,9 @@ class Record(RecordFields):
     """A record with its absolute offset and timestamp (ms); `source` is the header of its batch."""
 
     __slots__ = ()
+    timestamp = RecordFields.timestamp_ms
+    key = RecordFields.raw_key
+    value = RecordFields.raw_value
 
     @property
     def offset_delta(self) -> int:
@@ -54,7 +57,7 @@ class Record(RecordFields):
 
     @property
     def timestamp_delta(self) -> int:
-        delta: int = self.timestamp - self.source.base_timestamp
+        delta: int = self.timestamp_ms - self.source.base_timestamp
         return delta
 
     @property
