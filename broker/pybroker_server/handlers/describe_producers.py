@@ -9,6 +9,7 @@ from __future__ import annotations
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import DescribeProducersRequest, DescribeProducersResponse
+from pybroker_server.controller.topics import check_name
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
@@ -43,6 +44,7 @@ def handle_describe_producers(
     for answer in response.topics:
         for result in answer.partitions:
             try:
+                check_name(answer.name)
                 partition = services.replicas.partition(answer.name, result.partition_index)
                 partition.check_leader()
             except KafkaError as error:
