@@ -157,15 +157,16 @@ class ProducerState:
         order. Coordinators write without sequences (`check_sequence=False`).
         """
         entry = self._entries.get(producer_id)
+        known_epoch = -1 if entry is None else entry.epoch
+        if epoch < known_epoch:
+            raise KafkaError(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"epoch {epoch} of producer {producer_id} is below {known_epoch}, the last one seen",
+            )
         if entry is None:
             if check_sequence and first_sequence and transaction_version >= SERVER_SIDE_VERIFICATION:
                 raise _out_of_order(producer_id, first_sequence, "it has no state here and must begin with 0")
             return
-        if epoch < entry.epoch:
-            raise KafkaError(
-                ErrorCode.INVALID_PRODUCER_EPOCH,
-                f"epoch {epoch} of producer {producer_id} is below {entry.epoch}, the last one seen",
-            )
         if check_sequence:
             self._check_sequence(entry, epoch, first_sequence)
         if entry.transaction_first_offset != NO_OFFSET and not is_transactional:
