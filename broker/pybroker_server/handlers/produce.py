@@ -22,7 +22,6 @@ from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import NO_RESPONSE, CloseConnection, Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.metadata.image import INTERNAL_TOPICS
 from pybroker_server.replica.manager import HostedTopic, ReplicaManager
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.purgatory import DelayedProduce
@@ -112,8 +111,7 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
                 waiting.add(result, required, partition.waiting)
             elif result.error_code:
                 has_failed = True
-        if results:
-            responses.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_responses=results))
+        responses.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_responses=results))
     response = ProduceResponse(responses=responses)
     if has_failed:
         if acks == 0:
@@ -144,8 +142,6 @@ def _refusal(services: Services, request: ProduceRequest) -> ErrorCode | None:
 def _missing(replicas: ReplicaManager, version: int, topic: ProduceRequest.TopicProduceData, index: int) -> ErrorCode:
     if version >= _FIRST_ID_VERSION:
         return replicas.missing_by_id(topic.topic_id, index)
-    if topic.name in INTERNAL_TOPICS:
-        return ErrorCode.INVALID_TOPIC_EXCEPTION
     return replicas.missing(topic.name, index)
 
 
