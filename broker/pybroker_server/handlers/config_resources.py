@@ -13,8 +13,12 @@ from pybroker_server.metadata.image import CLUSTER_DEFAULT
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 
 
+KAFKAS_RESOURCE_TYPES = frozenset({2, 4, 8, 16, 32})
+"""Topics, brokers, broker loggers, client metrics, groups."""
+
+
 class ResourceType(IntEnum):
-    """Kafka's numbers; 8 (broker loggers), 16 (client metrics) and 32 (groups) are not served."""
+    """Those of Kafka's types that carry configuration here."""
 
     TOPIC = 2
     BROKER = 4

@@ -14,6 +14,7 @@ from pybroker_protocol.messages import CreatePartitionsRequest, CreatePartitions
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
+from pybroker_server.handlers.time_limit import TimeLimit
 
 Result = CreatePartitionsResponse.CreatePartitionsTopicResult
 
@@ -32,6 +33,7 @@ async def handle_create_partitions(
     services: Services, context: RequestContext, request: CreatePartitionsRequest
 ) -> CreatePartitionsResponse:
     times = Counter(topic.name for topic in request.topics)
+    limit = TimeLimit(request.timeout_ms)
     results = []
     for name, count in times.items():
         if count > 1:
@@ -44,10 +46,14 @@ async def handle_create_partitions(
         if topic.assignments is not None:
             assignments = [assignment.broker_ids for assignment in topic.assignments]
         try:
-            await services.controller.grow_topic(
-                topic.name, topic.count, assignments, validate_only=request.validate_only
+            await limit.run(
+                services.controller.grow_topic(
+                    topic.name, topic.count, assignments, validate_only=request.validate_only
+                )
             )
             results.append(Result(name=topic.name))
         except KafkaError as error:
-            results.append(Result(name=topic.name, error_code=error.code, error_message=error.message))
+            # Kafka gives this one code no text.
+            text = None if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else error.message
+            results.append(Result(name=topic.name, error_code=error.code, error_message=text))
     return CreatePartitionsResponse(results=results)

@@ -18,6 +18,7 @@ from pybroker_server.controller.topics import NewTopic
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
+from pybroker_server.handlers.time_limit import TimeLimit
 from pybroker_server.metadata.image import TopicImage
 
 Topic = CreateTopicsRequest.CreatableTopic
@@ -36,7 +37,9 @@ async def handle_create_topics(
     times = Counter(topic.name for topic in request.topics)
     wanted = [_wanted(topic) for topic in request.topics if times[topic.name] == 1]
     try:
-        outcomes = await services.controller.create_topics(wanted, services.config, validate_only=request.validate_only)
+        outcomes = await TimeLimit(request.timeout_ms).run(
+            services.controller.create_topics(wanted, services.config, validate_only=request.validate_only)
+        )
     except KafkaError as error:
         outcomes = [TopicOutcome(topic.name, error=error) for topic in wanted]
     results = [_result(services, outcome) for outcome in outcomes]

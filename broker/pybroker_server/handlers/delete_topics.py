@@ -16,6 +16,7 @@ from pybroker_protocol.messages import DeleteTopicsRequest, DeleteTopicsResponse
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
+from pybroker_server.handlers.time_limit import TimeLimit
 from pybroker_server.metadata.image import MetadataImage
 
 Result = DeleteTopicsResponse.DeletableTopicResult
@@ -42,6 +43,7 @@ async def handle_delete_topics(
         if context.api_version < _DISABLED_HAS_A_CODE_FROM:
             code = ErrorCode.INVALID_REQUEST
         return error_response(context, request, code)
+    limit = TimeLimit(request.timeout_ms)
     responses = []
     for asked, found in _resolved(services.metadata.image, list(_asked(context, request))):
         if isinstance(found, KafkaError):
@@ -49,7 +51,7 @@ async def handle_delete_topics(
             continue
         name, topic_id = found
         try:
-            await services.controller.delete_topic(topic_id)
+            await limit.run(services.controller.delete_topic(topic_id))
             responses.append(Result(name=name, topic_id=topic_id))
         except KafkaError as error:
             responses.append(_refused(asked, error))

@@ -16,7 +16,7 @@ from pybroker_server.config.describe import (
     describe_topic,
 )
 from pybroker_server.controller.topics import check_name
-from pybroker_server.handlers.config_resources import ResourceType, parse_broker
+from pybroker_server.handlers.config_resources import KAFKAS_RESOURCE_TYPES, ResourceType, parse_broker
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
@@ -38,6 +38,9 @@ def error_response(
 def handle_describe_configs(
     services: Services, context: RequestContext, request: DescribeConfigsRequest
 ) -> DescribeConfigsResponse:
+    if not KAFKAS_RESOURCE_TYPES.issuperset(resource.resource_type for resource in request.resources):
+        # A type that Kafka does not know spoils the whole request.
+        return error_response(context, request, ErrorCode.INVALID_REQUEST)
     results = []
     for resource in request.resources:
         try:

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import ListConfigResourcesRequest, ListConfigResourcesResponse
-from pybroker_server.handlers.config_resources import ResourceType
+from pybroker_server.handlers.config_resources import KAFKAS_RESOURCE_TYPES, ResourceType
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
-
-_KAFKAS_TYPES = frozenset({2, 4, 8, 16, 32})
 
 
 @handles(ApiKey.LIST_CONFIG_RESOURCES, 0, 1)
@@ -25,8 +23,8 @@ def handle_list_config_resources(
 ) -> ListConfigResourcesResponse:
     if context.api_version == 0:
         return ListConfigResourcesResponse()
-    types = set(request.resource_types) or set(_KAFKAS_TYPES)
-    if not types <= _KAFKAS_TYPES:
+    types = set(request.resource_types) or set(KAFKAS_RESOURCE_TYPES)
+    if not types <= KAFKAS_RESOURCE_TYPES:
         return ListConfigResourcesResponse(error_code=ErrorCode.UNSUPPORTED_VERSION)
     return ListConfigResourcesResponse(
         config_resources=[

@@ -126,6 +126,19 @@ async def test_what_cannot_be_described(resource_type: int, name: str, code: int
         assert (result.error_code, result.configs) == (code, [])
 
 
+async def test_a_type_that_kafka_does_not_know_spoils_the_whole_request() -> None:
+    async with an_admin_broker() as broker:
+        await with_topic(broker)
+        asked = [
+            DescribeConfigsRequest.DescribeConfigsResource(
+                resource_type=resource_type, resource_name="t", configuration_keys=None
+            )
+            for resource_type in (2, 77)
+        ]
+        answer = await broker.ask(4, DescribeConfigsRequest(resources=asked))
+        assert [(r.error_code, r.configs) for r in answer.results] == [(42, []), (42, [])]
+
+
 Change = tuple[str, int, str | None]
 
 

@@ -3,6 +3,7 @@ requests."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -172,6 +173,16 @@ async def test_validate_only_tells_everything_and_makes_nothing() -> None:
         assert not broker.cluster.image.topics_by_name
 
 
+async def test_without_any_time_the_work_is_begun_and_not_waited_for() -> None:
+    """Kafka: REQUEST_TIMED_OUT, and the topic appears all the same."""
+    async with an_admin_broker() as broker:
+        answer = await broker.ask(7, CreateTopicsRequest(topics=[new("t")], timeout_ms=0))
+        assert codes(answer) == {"t": 7}
+        async with asyncio.timeout(5):
+            while "t" not in broker.cluster.image.topics_by_name:
+                await asyncio.sleep(0)
+
+
 async def test_a_request_without_topics_has_an_answer_without_topics() -> None:
     async with an_admin_broker() as broker:
         assert (await create(broker)).topics == []
@@ -181,6 +192,7 @@ async def test_a_request_without_topics_has_an_answer_without_topics() -> None:
 
 def grow(name: str, count: int, assignments: list[list[int]] | None = None) -> CreatePartitionsRequest:
     return CreatePartitionsRequest(
+        timeout_ms=10_000,
         topics=[
             CreatePartitionsRequest.CreatePartitionsTopic(
                 name=name,
@@ -189,7 +201,7 @@ def grow(name: str, count: int, assignments: list[list[int]] | None = None) -> C
                 if assignments is None
                 else [CreatePartitionsRequest.CreatePartitionsAssignment(broker_ids=a) for a in assignments],
             )
-        ]
+        ],
     )
 
 
@@ -248,7 +260,7 @@ async def test_a_topic_to_grow_named_twice_is_left_alone() -> None:
 
 async def delete(broker: AdminBroker, *asked: tuple[str | None, UUID]) -> list[tuple[str | None, UUID, int]]:
     topics = [TopicState(name=name, topic_id=topic_id) for name, topic_id in asked]
-    answer: DeleteTopicsResponse = await broker.ask(6, DeleteTopicsRequest(topics=topics))
+    answer: DeleteTopicsResponse = await broker.ask(6, DeleteTopicsRequest(topics=topics, timeout_ms=10_000))
     return [(r.name, r.topic_id, int(r.error_code)) for r in answer.responses]
 
 
@@ -288,7 +300,9 @@ async def test_two_names_for_the_same_mistake_are_told_apart() -> None:
 async def test_older_versions_delete_by_name(version: int) -> None:
     async with an_admin_broker() as broker:
         await create(broker, new("a"))
-        answer = await broker.ask(version, DeleteTopicsRequest(topic_names=["a", "no", "a.b$", "twice", "twice"]))
+        answer = await broker.ask(
+            version, DeleteTopicsRequest(topic_names=["a", "no", "a.b$", "twice", "twice"], timeout_ms=10_000)
+        )
         codes_of = {r.name: int(r.error_code) for r in answer.responses}
         assert codes_of == {"a": 0, "no": 3, "a.b$": 3, "twice": 42}
         assert all((r.error_message is not None) == (version >= 5 and r.error_code != 0) for r in answer.responses)
