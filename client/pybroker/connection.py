@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-import pybroker_protocol
 from pybroker.errors import ConnectionFailed, KafkaError, TimedOut, UnsupportedVersion
+from pybroker.version import __version__
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.connection import ClientConnection
 from pybroker_protocol.errors import ErrorCode, ProtocolError
@@ -73,17 +73,17 @@ class BrokerConnection(asyncio.BufferedProtocol):
 
     @classmethod
     async def open(
-        cls, address: Address, *, client_id: str | None, timeout: float, frame_bytes_max: int
+        cls, address: Address, *, client_id: str | None, time_limit: float, frame_bytes_max: int
     ) -> BrokerConnection:
         """Connect and negotiate versions. Raises `ConnectionFailed` or `UnsupportedVersion`."""
         connection = cls(address, client_id=client_id, frame_bytes_max=frame_bytes_max)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(time_limit):
                 await connection._loop.create_connection(lambda: connection, address.host, address.port)
-                await connection._negotiate(timeout)
+                await connection._negotiate(time_limit)
         except TimeoutError:
             connection.abort()
-            raise ConnectionFailed(f"{address} did not answer within {timeout:g} s") from None
+            raise ConnectionFailed(f"{address} did not answer within {time_limit:g} s") from None
         except OSError as error:
             raise ConnectionFailed(f"{address}: {error.strerror or error}") from error
         except BaseException:
@@ -113,7 +113,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         return best
 
     def submit(
-        self, request: Message, version: int, timeout: float, *, expects_response: bool = True
+        self, request: Message, version: int, time_limit: float, *, expects_response: bool = True
     ) -> asyncio.Future[Any]:
         """Send now; the future gives the response, or the error that ended the connection.
 
@@ -124,7 +124,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         _, pieces = self._machine.send(request, version, self._client_id, expects_response=expects_response)
         answer: asyncio.Future[Any] = self._loop.create_future()
         if expects_response:
-            deadline = self._loop.time() + timeout
+            deadline = self._loop.time() + time_limit
             self._waiting.append(_Waiting(answer, deadline))
             if self._timer is None:
                 self._timer = self._loop.call_at(deadline, self._on_timer)
@@ -133,9 +133,9 @@ class BrokerConnection(asyncio.BufferedProtocol):
         self._transport.writelines(pieces)
         return answer
 
-    async def request(self, request: Message, version: int, timeout: float) -> Any:
+    async def request(self, request: Message, version: int, time_limit: float) -> Any:
         """Send and wait. Cancelling the wait leaves the request under way and its answer unread."""
-        return await self.submit(request, version, timeout)
+        return await self.submit(request, version, time_limit)
 
     def abort(self) -> None:
         """Drop the connection at once; what waits on it fails with `ConnectionFailed`."""
@@ -147,15 +147,13 @@ class BrokerConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             await asyncio.shield(self._lost)
 
-    async def _negotiate(self, timeout: float) -> None:
+    async def _negotiate(self, time_limit: float) -> None:
         """ApiVersions, with the fallback of KIP-511: a broker that knows a lower version says which."""
         api = ApiKey.API_VERSIONS
         version = version_range(api)[1]
         while True:
-            request = ApiVersionsRequest(
-                client_software_name=_SOFTWARE_NAME, client_software_version=pybroker_protocol.__version__
-            )
-            response: ApiVersionsResponse = await self.request(request, version, timeout)
+            request = ApiVersionsRequest(client_software_name=_SOFTWARE_NAME, client_software_version=__version__)
+            response: ApiVersionsResponse = await self.request(request, version, time_limit)
             code = response.error_code
             offered = {key.api_key: VersionRange(key.min_version, key.max_version) for key in response.api_keys}
             if code == ErrorCode.NONE:

@@ -1,6 +1,7 @@
 """Fetched record batches as plain values, read without the product's batch code; only decompression is shared.
 
-Sizes are left out: a broker that compresses anew may do so with another library. Bytes become text where they are
+Sizes are left out: a broker that compresses anew may do so with another library. A batch that was stored although
+its records cannot be read says so. Bytes become text where they are
 text, else hexadecimal.
 """
 
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import crc32c
 
+from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.compression import Codec, decompress
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -50,11 +52,17 @@ def _read_batch(view: memoryview) -> dict[str, Any]:
         batch |= {"producer_id": producer_id, "producer_epoch": producer_epoch, "base_sequence": base_sequence}
     if crc != crc32c.crc32c(view[_CRC_END:]):
         batch["crc_wrong"] = True
-    body: bytes | memoryview = view[_HEADER.size :]
-    if attributes & 7:
-        body = decompress(Codec(attributes & 7), view[_HEADER.size :], max_bytes=1 << 24)
-    batch["records"] = _read_records(memoryview(body), count, base_timestamp)
+    try:
+        batch["records"] = _read_records(_body(view, attributes), count, base_timestamp)
+    except (ProtocolError, IndexError, AssertionError):
+        batch["records"] = "unreadable"
     return batch
+
+
+def _body(view: memoryview, attributes: int) -> memoryview:
+    if attributes & 7:
+        return memoryview(decompress(Codec(attributes & 7), view[_HEADER.size :], max_bytes=1 << 24))
+    return view[_HEADER.size :]
 
 
 def _read_records(view: memoryview, count: int, base_timestamp: int) -> list[dict[str, Any]]:

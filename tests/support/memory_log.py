@@ -7,6 +7,7 @@ batches, remembering producers and epochs is done by the product's own parts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from uuid import UUID
 
 from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
@@ -202,7 +203,12 @@ class ManualBlocking:
     def run_all(self) -> None:
         submitted, self.submitted = self.submitted, []
         for work, done in submitted:
-            done(work(), None)
+            try:
+                result = work()
+            except OSError as error:
+                done(None, error)
+            else:
+                done(result, None)
 
 
 class MemoryLogs:
@@ -212,6 +218,8 @@ class MemoryLogs:
         self.logs: dict[tuple[str, int], MemoryLog] = {}
         self.deleted: list[tuple[str, int, UUID]] = []
         self.high_watermarks: dict[tuple[str, int], int] = {}
+        self.directories = [SimpleNamespace(path=path, is_online=True) for path in ("/data", "/other")]
+        self.written_log_starts: dict[tuple[str, int], int] = {}
         self.failure: OSError | None = None
 
     def get(self, topic: str, partition: int) -> MemoryLog | None:
@@ -227,6 +235,12 @@ class MemoryLogs:
     def delete(self, topic: str, partition: int, topic_id: UUID) -> None:
         self.deleted.append((topic, partition, topic_id))
         del self.logs[topic, partition]
+
+    def write_log_start_offsets(self) -> None:
+        """What is written survives a power cut: `written_log_starts` is what a restarted broker would see."""
+        if self.failure is not None:
+            raise self.failure
+        self.written_log_starts = {key: log.log_start_offset for key, log in self.logs.items()}
 
     def high_watermark(self, topic: str, partition: int) -> int:
         return self.high_watermarks.get((topic, partition), 0)

@@ -19,6 +19,9 @@ PartitionResult = DescribeProducersResponse.PartitionResponse
 TopicResult = DescribeProducersResponse.TopicResponse
 Producer = DescribeProducersResponse.ProducerState
 
+_EXPLAINED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.KAFKA_STORAGE_ERROR)
+"""Of a partition that its topic does not have, Kafka says no more than the code."""
+
 
 def refuse_all(
     context: RequestContext, request: DescribeProducersRequest, code: ErrorCode

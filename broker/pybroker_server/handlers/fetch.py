@@ -28,6 +28,7 @@ from pybroker_server.replica.fetch_session import (
     SESSIONLESS,
     SessionContext,
     SessionKind,
+    SessionPartition,
 )
 
 TopicResult = FetchResponse.FetchableTopicResponse
@@ -57,9 +58,10 @@ def refuse_all(context: RequestContext, request: FetchRequest, code: ErrorCode) 
 @handles(ApiKey.FETCH, 4, 18, error_response=refuse_all)
 def handle_fetch(services: Services, context: RequestContext, request: FetchRequest) -> Reply:
     """See the head of this file."""
-    refusal = _refusal(request)
-    if refusal is not None:
-        return refuse_all(context, request, refusal)
+    if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
+        return refuse_all(context, request, ErrorCode.INVALID_REQUEST)
+    if _is_from_a_replica(request):
+        return _refuse_replica(request)
     session = SESSIONLESS
     if request.session_epoch != FINAL_EPOCH or request.session_id != INVALID_SESSION_ID:
         session = services.fetch_sessions.begin(request, context.api_version, context.now_ms)
@@ -68,13 +70,25 @@ def handle_fetch(services: Services, context: RequestContext, request: FetchRequ
     return _Fetch(services, context, request, session).reply()
 
 
-def _refusal(request: FetchRequest) -> ErrorCode | None:
+def _is_from_a_replica(request: FetchRequest) -> bool:
     state = request.replica_state
-    if request.replica_id >= 0 or (state is not None and state.replica_id >= 0):
-        return ErrorCode.NOT_LEADER_OR_FOLLOWER
-    if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
-        return ErrorCode.INVALID_REQUEST
-    return None
+    return request.replica_id >= 0 or (state is not None and state.replica_id >= 0)
+
+
+def _refuse_replica(request: FetchRequest) -> FetchResponse:
+    """Whoever it is, it is no replica of anything here: what Kafka says of an unknown one."""
+    return FetchResponse(
+        responses=[
+            TopicResult(
+                topic=topic.topic,
+                topic_id=topic.topic_id,
+                partitions=[
+                    error_data(asked.partition, ErrorCode.NOT_LEADER_OR_FOLLOWER) for asked in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
 
 
 def _not_read(index: int, code: int) -> PartitionData:
@@ -127,7 +141,7 @@ class _Fetch(ReplicaFetch):
         if partitions is None:
             return self._requested()
         self.topics = list(partitions)
-        return [self._target(p.topic, p.topic_id, p) for p in partitions]
+        return [self._session_target(partition) for partition in partitions]
 
     def _requested(self) -> list[FetchTarget]:
         """What the request itself lists; a partition named twice is read once, where it was named last."""
@@ -157,6 +171,23 @@ class _Fetch(ReplicaFetch):
             return FetchTarget(asked, None, error_data(index, ErrorCode.INVALID_REQUEST))
         return FetchTarget(asked, partition)
 
+    def _session_target(self, partition: SessionPartition) -> FetchTarget:
+        """A session by ids remembers under which name it knew them: that tells a topic that is gone from one made
+        anew under its name, where a single request can only say that it does not know the id."""
+        target = self._target(partition.topic, partition.topic_id, partition)
+        if self.context.api_version < _FIRST_ID_VERSION:
+            return target
+        if not partition.topic:
+            partition.topic = self.manager.topic_name(partition.topic_id)
+        elif target.data is not None and target.data.error_code == ErrorCode.UNKNOWN_TOPIC_ID:
+            target.data = self._replaced_or_gone(partition)
+        return target
+
+    def _replaced_or_gone(self, partition: SessionPartition) -> PartitionData:
+        if partition.topic in self.manager.image.topics_by_name:
+            return error_data(partition.partition, ErrorCode.INCONSISTENT_TOPIC_ID)
+        return _not_read(partition.partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+
     # The response
 
     def _response(self) -> FetchResponse:
@@ -175,7 +206,7 @@ class _Fetch(ReplicaFetch):
         if session.kind is SessionKind.NEW:
             asked = [target.asked for target in self.targets]
             response.session_id = self.services.fetch_sessions.finish_full(
-                session, zip(topics, asked, data, strict=True), len(data), self._now_ms()
+                session, zip(topics, asked, data, strict=True), len(data), self._now_ms(), self.manager.topic_name
             )
         if self.context.api_version >= _FIRST_HINT_VERSION:
             self._add_hints(response)

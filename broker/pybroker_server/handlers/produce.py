@@ -22,6 +22,7 @@ from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import NO_RESPONSE, CloseConnection, Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
+from pybroker_server.metadata.image import INTERNAL_TOPICS
 from pybroker_server.replica.manager import HostedTopic, ReplicaManager
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.purgatory import DelayedProduce
@@ -81,9 +82,7 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
     acks = request.acks
     refusal = _refusal(services, request)
     if refusal is not None:
-        if acks == 0:
-            raise CloseConnection(refusal.name)
-        return refuse_all(context, request, refusal)
+        return _refused(context, request, refusal)
     version = context.api_version
     replicas = services.replicas
     waiting: _WaitingProduce | None = None
@@ -111,15 +110,16 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
                 waiting.add(result, required, partition.waiting)
             elif result.error_code:
                 has_failed = True
-        responses.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_responses=results))
+        if results:
+            responses.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_responses=results))
+    if acks == 0:
+        if has_failed:
+            raise CloseConnection("produce without acknowledgement failed")
+        return NO_RESPONSE
     response = ProduceResponse(responses=responses)
     if has_failed:
-        if acks == 0:
-            raise CloseConnection("produce without acknowledgement failed")
         _add_hints(services, context, response)
-    if waiting is not None:
-        return waiting.start(response, request.timeout_ms)
-    return NO_RESPONSE if acks == 0 else response
+    return response if waiting is None else waiting.start(response, request.timeout_ms)
 
 
 def _refusal(services: Services, request: ProduceRequest) -> ErrorCode | None:
@@ -139,9 +139,17 @@ def _refusal(services: Services, request: ProduceRequest) -> ErrorCode | None:
     return None
 
 
+def _refused(context: RequestContext, request: ProduceRequest, code: ErrorCode) -> ProduceResponse:
+    if request.acks == 0:
+        raise CloseConnection(code.name)
+    return refuse_all(context, request, code)
+
+
 def _missing(replicas: ReplicaManager, version: int, topic: ProduceRequest.TopicProduceData, index: int) -> ErrorCode:
     if version >= _FIRST_ID_VERSION:
         return replicas.missing_by_id(topic.topic_id, index)
+    if topic.name in INTERNAL_TOPICS:
+        return ErrorCode.INVALID_TOPIC_EXCEPTION
     return replicas.missing(topic.name, index)
 
 
@@ -223,9 +231,10 @@ def _fill_error(result: PartitionResult, partition: Partition, records: memoryvi
             ProduceResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=reason)
             for index, reason in error.record_errors
         ]
-    if code in _SAYS_NOTHING_OF_THE_LOG:
-        return
-    if code is not ErrorCode.INVALID_RECORD or _is_one_batch(records):
+    has_shape = _is_one_batch(records)
+    if code is ErrorCode.CORRUPT_MESSAGE and not has_shape:
+        result.error_message = error.message
+    if code not in _SAYS_NOTHING_OF_THE_LOG and (code is not ErrorCode.INVALID_RECORD or has_shape):
         result.log_start_offset = partition.log.log_start_offset
 
 

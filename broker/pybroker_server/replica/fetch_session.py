@@ -265,22 +265,20 @@ class FetchSessionCache:
         answered: Iterable[tuple[Any, Any, PartitionResult]],
         count: int,
         now_ms: int,
+        name_of: Callable[[UUID], str] = lambda _: "",
     ) -> int:
         """Creates the session that a full request asked for; its id, or 0 when there is no place.
 
-        `answered` gives (request topic, request partition, result) of all `count` partitions, in request
-        order.
+        `answered` gives (request topic, request partition, result) of all `count` partitions, in request order;
+        `name_of` the name of a topic that the request has by id, empty when unknown.
         """
         if not self._make_room(count, context.is_follower, now_ms):
             return INVALID_SESSION_ID
         session = FetchSession(
-            self._unused_id(),
-            uses_topic_ids=context.uses_topic_ids,
-            is_follower=context.is_follower,
-            now_ms=now_ms,
+            self._unused_id(), uses_topic_ids=context.uses_topic_ids, is_follower=context.is_follower, now_ms=now_ms
         )
         for topic, asked, result in answered:
-            partition = SessionPartition(topic.topic, topic.topic_id, asked)
+            partition = SessionPartition(topic.topic or name_of(topic.topic_id), topic.topic_id, asked)
             partition.tell(result)
             session.partitions[_key(topic, asked.partition, context.uses_topic_ids)] = partition
         self._sessions[session.session_id] = session

@@ -21,6 +21,8 @@ from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.metadata.image import MetadataImage, PartitionImage, TopicImage
 from pybroker_server.replica.log_configs import log_config_for
+from pybroker_server.replica.log_starts import Done as LogStartsWritten
+from pybroker_server.replica.log_starts import LogStartWriter
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.partition_state import PartitionState
 from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
@@ -78,6 +80,7 @@ class ReplicaManager:
         self._config = config
         self._logs = logs
         self._flusher = flusher
+        self._log_starts = LogStartWriter(blocking, logs.write_log_start_offsets)
         self._eligible_brokers: dict[int, int] = {}
         """Shared with every partition's state and changed in place."""
         self._failed: set[tuple[str, int]] = set()
@@ -169,6 +172,10 @@ class ReplicaManager:
         following = self.purgatory.next_deadline_ms
         if following is not None:
             self._arm(following)
+
+    def persist_log_starts(self, done: LogStartsWritten) -> None:
+        """Calls `done(error)` when the log starts as they are now are on the device."""
+        self._log_starts.request(done)
 
     # Metadata
 

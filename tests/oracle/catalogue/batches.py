@@ -13,7 +13,7 @@ from tests.oracle.vocabulary import create, fetch, list_offsets, produce
 _THREE: Final = (Rec(b"a"), Rec(b"b"), Rec(b"c"))
 
 
-def _bad(label: str, records: Any, *, version: int = 12, **settings: str) -> Exchange:
+def _bad(label: str, records: Any, *, version: int = 12, **settings: Any) -> Exchange:
     return exchange(
         f"batch-{label}",
         create("@t", **settings),

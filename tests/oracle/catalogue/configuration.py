@@ -35,7 +35,6 @@ _BROKER_KEYS: Final = (
     "unclean.leader.election.enable",
     "compression.type",
     "num.partitions",
-    "default.replication.factor",
     "auto.create.topics.enable",
     "delete.topic.enable",
     "num.io.threads",
@@ -45,7 +44,6 @@ _BROKER_KEYS: Final = (
     "connections.max.idle.ms",
     "node.id",
     "ssl.keystore.password",
-    "group.initial.rebalance.delay.ms",
     "offsets.topic.num.partitions",
     "transaction.max.timeout.ms",
     "producer.id.expiration.ms",
@@ -119,7 +117,7 @@ DESCRIBE: Final = (
 )
 
 
-def _altered(label: str, *changes: tuple[str, int, str | None], **settings: str) -> Exchange:
+def _altered(label: str, *changes: tuple[str, int, str | None], **settings: Any) -> Exchange:
     """Changes a topic's configs; then what they are, for the names that were touched."""
     names = sorted({name for name, _, _ in changes})
     return exchange(
@@ -267,7 +265,7 @@ def _replace(topic: str, settings: Mapping[str, str | None], *, version: int = 2
     return Call("AlterConfigs", version, {"resources": [resource], "validate_only": validate_only})
 
 
-def _replaced(label: str, settings: Mapping[str, str | None], *steps: Steps, **before: str) -> Exchange:
+def _replaced(label: str, settings: Mapping[str, str | None], *steps: Steps, **before: Any) -> Exchange:
     return exchange(
         f"alter-configs-{label}",
         create("@t", **before),

@@ -44,7 +44,7 @@ def _producers(topic: str = "@t", *partitions: int) -> Call:
     return Call("DescribeProducers", 0, {"topics": [{"name": topic, "partition_indexes": partitions or [0]}]})
 
 
-def _sequence(label: str, *steps: Steps, **settings: str) -> Exchange:
+def _sequence(label: str, *steps: Steps, **settings: Any) -> Exchange:
     """Produces to one partition, then what the broker remembers and holds."""
     return exchange(f"idempotence-{label}", create("@t", **settings), steps, _producers(), list_offsets("@t"))
 

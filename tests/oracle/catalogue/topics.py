@@ -108,8 +108,6 @@ CREATE_TOPICS: Final = (
     exchange("create-topics-name-collides-dot", create("@a_b"), _create(_wanted("@a.b"))),
     exchange("create-topics-name-collides-underscore", create("@a.b"), _create(_wanted("@a_b"))),
     _creation("name-collides-in-one-request", _wanted("@a.b"), _wanted("@a_b")),
-    _creation("internal-name", _wanted("__consumer_offsets")),
-    _creation("internal-transactions-name", _wanted("__transaction_state")),
     _creation("defaults", _wanted("@t", -1, -1)),
     _creation("defaults-v4", _wanted("@t", -1, -1), version=4),
     _creation("defaults-v3", _wanted("@t", -1, -1), version=3),
