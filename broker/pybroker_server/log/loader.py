@@ -335,7 +335,7 @@ class _Loader:
         if segment.base_offset >= self._trusted_below or not self._has_index_files(segment.base_offset):
             return None
         try:
-            indexes = segment.indexes()
+            indexes = segment.load_indexes()
         except IndexCorrupt as error:
             path = segment.path(LOG_SUFFIX)
             _logger.warning("index_rebuilt", file=path, reason=str(error))

@@ -6,17 +6,20 @@ with every append and written out together (`write_indexes`): the log can always
 and truncates; any thread may read (arrays and files are replaced, never changed under a reader).
 
 Who may trust an index file after a crash: entries below the checkpointed recovery point, because it is written only
-after the index files were synced (`checkpoint_ticket.py`).
+after the index files were synced (`flush_tickets.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.log.batch_scan import scan_batches
 from pybroker_server.log.files import (
     INDEX_SUFFIXES,
     LOG_SUFFIX,
     TIME_INDEX_SUFFIX,
+    TRANSACTION_INDEX_SUFFIX,
     segment_file,
 )
 from pybroker_server.log.offset_index import ENTRY_BYTES as OFFSET_ENTRY_BYTES
@@ -26,10 +29,12 @@ from pybroker_server.log.time_index import TimeIndex
 from pybroker_server.log.transaction_index import ENTRY_BYTES as TRANSACTION_ENTRY_BYTES
 from pybroker_server.log.transaction_index import AbortedTransaction, TransactionIndex
 from pybroker_server.runtime.ports import Buffer, Disk, File
+from pybroker_server.telemetry.events import get_logger
 
 POSITION_MAX = (1 << 31) - 1
 """Positions are 32-bit in the index; Kafka's limit too."""
 NO_TIMESTAMP = -1
+_logger = get_logger("pybroker.log")
 
 Indexes = tuple[OffsetIndex, TimeIndex, TransactionIndex]
 _AnyIndex = OffsetIndex | TimeIndex | TransactionIndex
@@ -46,6 +51,7 @@ class Segment:
 
     __slots__ = (
         "_bytes_since_entry",
+        "_directory",
         "_disk",
         "_file",
         "_indexes",
@@ -63,6 +69,7 @@ class Segment:
 
     def __init__(self, disk: Disk, directory: str, base_offset: int, size: int = 0) -> None:
         self._disk = disk
+        self._directory = directory
         self._prefix = f"{directory}/{segment_file(base_offset, '')}"
         self._file: File | None = None
         self._indexes: Indexes | None = None
@@ -161,15 +168,39 @@ class Segment:
     def indexes(self) -> Indexes:
         """The indexes, read from their files when they are not in memory. May wait for the device.
 
-        Raises IndexCorrupt when a file is damaged or missing: the loader rebuilds it.
+        Damaged ones of a sealed segment are made anew from its batches. Raises KafkaError KAFKA_STORAGE_ERROR when
+        it is the aborted transactions that are lost: only a reader of the whole log could tell them.
         """
         self.used = True
         indexes = self._indexes
         if indexes is None:
-            indexes = self._load_indexes()
+            try:
+                indexes = self.load_indexes()
+            except IndexCorrupt as error:
+                indexes = self._rebuild_indexes(error)
         return indexes
 
-    def _load_indexes(self) -> Indexes:
+    def _rebuild_indexes(self, why: IndexCorrupt) -> Indexes:
+        try:
+            aborted = TransactionIndex.from_bytes(self.base_offset, self._read_index(TRANSACTION_INDEX_SUFFIX) or b"")
+        except IndexCorrupt as error:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"{self.path(TRANSACTION_INDEX_SUFFIX)} is damaged: {error}"
+            ) from None
+        _logger.warning("index_rebuilt", file=self.path(LOG_SUFFIX), reason=str(why))
+        rebuilt = Segment(self._disk, self._directory, self.base_offset)
+        rebuilt.index_interval_bytes = self.index_interval_bytes
+        rebuilt.reset_indexes()
+        for position, header, _ in scan_batches(self.file(), 0, self.size, whole=False):
+            rebuilt.note_batch(position, header.size_bytes, header.last_offset, header.max_timestamp)
+        offsets, times, _ = rebuilt.indexes()
+        times.maybe_append(rebuilt.max_timestamp, rebuilt.max_timestamp_offset)
+        self._written = [_REWRITE, _REWRITE, len(aborted)]
+        self._indexes = (offsets, times, aborted)
+        return self._indexes
+
+    def load_indexes(self) -> Indexes:
+        """The indexes as their files have them. Raises IndexCorrupt when one is damaged or missing."""
         data = [self._read_index(suffix) for suffix in INDEX_SUFFIXES]
         if (data[0] is None or data[1] is None) and self.size:
             raise IndexCorrupt("an index file is missing")
