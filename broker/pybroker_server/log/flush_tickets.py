@@ -49,8 +49,11 @@ class FlushTicket:
     def sync(self) -> None:
         """Blocks. Raises OSError."""
         for segment in self._segments:
-            if not segment.deleted:
+            try:
                 segment.file().sync()
+            except (FileNotFoundError, ValueError):
+                if not segment.deleted:  # by retention, while this ticket waited
+                    raise
         if self._syncs_directory:
             # A file whose directory entry is not on the device is gone after a power cut, synced or not.
             self._disk.sync_dir(self._directory)

@@ -116,7 +116,11 @@ class Disk(Protocol):
         """Takes an exclusive lock for the life of the process; raises BlockingIOError when another holds
         it."""
 
-    def free_bytes(self, path: str) -> int: ...
+    def free_bytes(self, path: str) -> int:
+        """Bytes that this process may still write on the volume of `path`."""
+
+    def total_bytes(self, path: str) -> int:
+        """Size of the volume of `path`."""
 
 
 class Blocking(Protocol):

@@ -1,0 +1,149 @@
+"""What is done to all logs now and then: retention, checkpoints, flushes by time, closing what is idle.
+
+Rules of this file: one task for each duty, owned by the broker; between two logs the event loop may turn, so that ten
+thousand partitions do not stand in the way of one request. Intervals are Kafka's settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from pybroker_server.config.views import BrokerConfig
+from pybroker_server.log.checkpoints import TopicPartition
+from pybroker_server.log.files import LOG_SUFFIX
+from pybroker_server.log.log_config import LONG_MAX
+from pybroker_server.log.manager import LogManager
+from pybroker_server.log.partition_log import PartitionLog
+from pybroker_server.log.retention import count_deletable
+from pybroker_server.log.segment import Segment
+from pybroker_server.runtime.runtime import Runtime
+from pybroker_server.telemetry.events import get_logger
+
+HighWatermarks = Callable[[], Mapping[TopicPartition, int]]
+"""The high watermark of every partition that is open now."""
+
+IDLE_CHECK_MS = 30_000
+_LOGS_PER_TURN = 100
+_NEVER_MS = 24 * 3600 * 1000
+_logger = get_logger("pybroker.log")
+
+
+class Housekeeper:
+    def __init__(
+        self, logs: LogManager, config: Callable[[], BrokerConfig], runtime: Runtime, high_watermarks: HighWatermarks
+    ) -> None:
+        """`config` gives the settings in force: some change while the broker runs."""
+        self._logs = logs
+        self._config = config
+        self._runtime = runtime
+        self._high_watermarks = high_watermarks
+
+    def start(self) -> None:
+        config = self._config()
+        self._every("retention", config.log_retention_check_interval_ms, self.apply_retention)
+        self._every("recovery-points", config.log_flush_offset_checkpoint_interval_ms, self.checkpoint)
+        self._every("log-starts", config.log_flush_start_offset_checkpoint_interval_ms, self.write_log_starts)
+        self._every("high-watermarks", config.replica_high_watermark_checkpoint_interval_ms, self.write_high_watermarks)
+        self._every("producer-expiry", config.producer_id_expiration_check_interval_ms, self.expire_producers)
+        self._every("idle-files", IDLE_CHECK_MS, self.close_idle_files)
+        self._every("flush-by-time", config.log_flush_scheduler_interval_ms, self.flush_by_time)
+
+    def _every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
+        if 0 < interval_ms < LONG_MAX:
+            self._runtime.tasks.spawn(name, self._repeat(min(interval_ms, _NEVER_MS), work))
+
+    async def _repeat(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._pause(interval_ms)
+            await work()
+
+    async def _pause(self, delay_ms: int) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        handle = self._runtime.timers.call_after_ms(delay_ms, partial(waiter.set_result, None))
+        try:
+            await waiter
+        finally:
+            handle.cancel()
+
+    # -- duties
+
+    async def apply_retention(self) -> None:
+        """Deletes segments that are too old or too much."""
+        high_watermarks = self._high_watermarks()
+        now_wall_ms = self._runtime.clock.wall_ms()
+        for number, log in enumerate(self._logs.all_logs()):
+            high_watermark = high_watermarks.get((log.topic, log.partition))
+            if high_watermark is not None and self._logs.get(log.topic, log.partition) is log:
+                self._retain(log, high_watermark, now_wall_ms)
+            if number % _LOGS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _retain(self, log: PartitionLog, high_watermark: int, now_wall_ms: int) -> None:
+        count = count_deletable(
+            log.segments,
+            log.config,
+            log_start_offset=log.log_start_offset,
+            log_end_offset=log.log_end_offset,
+            high_watermark=high_watermark,
+            now_wall_ms=now_wall_ms,
+            modified_ms=self._modified_ms,
+        )
+        if not count:
+            return
+        try:
+            if count == len(log.segments):
+                log.roll(now_wall_ms)
+        except OSError as error:
+            self._logs.on_flush_failure(log, error)
+            return
+        dropped = log.drop_segments(count)
+        _logger.info(
+            "segments_deleted",
+            topic=log.topic,
+            partition=log.partition,
+            segments=count,
+            log_start_offset=log.log_start_offset,
+        )
+        self._logs.removal.remove_segments(dropped, log.config.file_delete_delay_ms)
+
+    def _modified_ms(self, segment: Segment) -> int:
+        return self._runtime.disk.modified_ms(segment.path(LOG_SUFFIX))
+
+    async def checkpoint(self) -> None:
+        """Moves recovery points: what comes after them is read at the next start, unless it is a clean one."""
+        await self._logs.checkpoint(self._logs.all_logs())
+        await self._write(self._logs.write_recovery_points)
+
+    async def write_log_starts(self) -> None:
+        await self._write(self._logs.write_log_start_offsets)
+
+    async def write_high_watermarks(self) -> None:
+        await self._write(partial(self._logs.write_high_watermarks, dict(self._high_watermarks())))
+
+    async def _write(self, work: Callable[[], None]) -> None:
+        try:
+            await self._runtime.blocking.run(work)
+        except OSError as error:
+            # Nothing is lost by a checkpoint that is out of date; a device that is broken shows with the next flush.
+            _logger.warning("checkpoint_not_written", error=str(error))
+
+    async def expire_producers(self) -> None:
+        """Forgets producers that were idle for `producer.id.expiration.ms`."""
+        now_wall_ms = self._runtime.clock.wall_ms()
+        for number, log in enumerate(self._logs.all_logs()):
+            log.producer_state.remove_expired(now_wall_ms, log.config.producer_id_expiration_ms)
+            if number % _LOGS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def close_idle_files(self) -> None:
+        for number, log in enumerate(self._logs.all_logs()):
+            log.close_idle_files()
+            if number % _LOGS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def flush_by_time(self) -> None:
+        """Kafka's `flush.ms`, for topics that do not flush before they acknowledge."""
+        due = [log for log in self._logs.all_logs() if log.config.flush_ms < LONG_MAX and log.is_dirty]
+        await self._logs.checkpoint(due)

@@ -1,0 +1,295 @@
+"""All logs of this broker, in all their directories.
+
+Rules of this file: the event loop owns the table of logs; what blocks is run in `Blocking` by this file, or says so.
+A log directory that fails takes its logs with it and nothing else; when the last one fails the broker has nothing left
+to serve and ends. What is done to logs now and then is `housekeeper.py`'s.
+
+Start: `claim` (whose data is this?), `load` once topics and their configurations are known. End: `close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from uuid import UUID
+
+from pybroker_server.log.checkpoints import TopicPartition
+from pybroker_server.log.files import deleted_directory, partition_directory
+from pybroker_server.log.flush_tickets import CheckpointTicket
+from pybroker_server.log.loader import create_log, load_log
+from pybroker_server.log.log_config import LogConfig
+from pybroker_server.log.log_directory import DirectoryError, LogDirectory
+from pybroker_server.log.partition_log import PartitionLog
+from pybroker_server.log.removal import Removal
+from pybroker_server.runtime.runtime import Runtime
+from pybroker_server.runtime.shared_buffers import SharedBufferPool
+from pybroker_server.telemetry.events import get_logger
+
+ConfigOf = Callable[[str], LogConfig]
+"""The log configuration of a topic by its name; of a topic that is not known, the broker's defaults."""
+DirectoryFailed = Callable[[list[TopicPartition]], None]
+"""Told which partitions went with a directory."""
+
+_LOGS_PER_JOB = 32
+_logger = get_logger("pybroker.log")
+
+
+class AllDirectoriesFailed(Exception):
+    """No log directory is left: the broker cannot go on."""
+
+
+class LogManager:
+    def __init__(self, paths: Iterable[str], runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._disk = runtime.disk
+        self._pool = SharedBufferPool()
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._directory_of: dict[TopicPartition, LogDirectory] = {}
+        self._high_watermarks: dict[TopicPartition, int] = {}
+        """As checkpointed by the last life, for partitions that are opened."""
+        self._on_failure: DirectoryFailed = lambda partitions: None
+        self.removal = Removal(runtime.disk, runtime.blocking, runtime.timers)
+        self.directories = [LogDirectory(runtime.disk, path) for path in paths]
+
+    # -- start
+
+    def claim(self) -> tuple[str, int] | None:
+        """Locks the directories; (cluster id, node id) that their data belongs to, None when all are new. Blocks.
+
+        Raises DirectoryError and OSError.
+        """
+        found: set[tuple[str, int]] = set()
+        for directory in self.directories:
+            directory.claim()
+            if directory.identity is not None:
+                found.add((directory.identity.cluster_id, directory.identity.node_id))
+        if len(found) > 1:
+            raise DirectoryError(
+                "the log directories belong to different clusters or nodes: "
+                + ", ".join(f"cluster {cluster_id} node {node_id}" for cluster_id, node_id in sorted(found)),
+                hint="give each broker only its own directories in log.dirs",
+            )
+        return found.pop() if found else None
+
+    def write_identity(self, cluster_id: str, node_id: int) -> None:
+        """Blocks."""
+        for directory in self.directories:
+            directory.write_identity(cluster_id, node_id, self._runtime.entropy.uuid())
+
+    def take_clean_marks(self) -> bool:
+        """Whether every directory's last life ended cleanly; the marks are gone then. Blocks."""
+        for directory in self.directories:
+            directory.take_clean_mark()
+        return all(directory.was_clean for directory in self.directories)
+
+    async def load(self, config_of: ConfigOf) -> None:
+        """Opens every log that lies in the directories, recovering what must be. Raises OSError."""
+        blocking = self._runtime.blocking
+        waiting = [
+            blocking.run(partial(self._load_some, directory, chunk, config_of, checkpoints))
+            for directory in self.directories
+            for chunk, checkpoints in self._load_jobs(directory)
+        ]
+        for job in waiting:
+            for log, directory in await job:
+                key = (log.topic, log.partition)
+                if key in self._logs:
+                    raise DirectoryError(
+                        f"{key[0]}-{key[1]} lies in {self._logs[key].directory} and in {log.directory}",
+                        hint="move away the one that is out of date",
+                    )
+                self._logs[key] = log
+                self._directory_of[key] = directory
+        for directory in self.directories:
+            for path in directory.deleted_partitions():
+                self.removal.remove_directory(path, 0)
+
+    def _load_jobs(
+        self, directory: LogDirectory
+    ) -> list[tuple[list[tuple[TopicPartition, str]], tuple[dict[TopicPartition, int], dict[TopicPartition, int]]]]:
+        checkpoints = (directory.read_recovery_points(), directory.read_log_starts())
+        self._high_watermarks |= directory.read_high_watermarks()
+        found = list(directory.partitions().items())
+        return [(found[first : first + _LOGS_PER_JOB], checkpoints) for first in range(0, len(found), _LOGS_PER_JOB)]
+
+    def _load_some(
+        self,
+        directory: LogDirectory,
+        found: list[tuple[TopicPartition, str]],
+        config_of: ConfigOf,
+        checkpoints: tuple[dict[TopicPartition, int], dict[TopicPartition, int]],
+    ) -> list[tuple[PartitionLog, LogDirectory]]:
+        """Runs in a thread."""
+        recovery_points, log_starts = checkpoints
+        loaded = []
+        for (topic, partition), path in found:
+            log = load_log(
+                self._disk,
+                self._pool,
+                path,
+                topic,
+                partition,
+                config_of(topic),
+                was_clean=directory.was_clean,
+                recovery_point=recovery_points.get((topic, partition), 0),
+                log_start_offset=log_starts.get((topic, partition), 0),
+                now_wall_ms=self._runtime.clock.wall_ms(),
+            )
+            loaded.append((log, directory))
+        return loaded
+
+    def on_directory_failure(self, callback: DirectoryFailed) -> None:
+        """Who is told when a directory fails, once."""
+        self._on_failure = callback
+
+    # -- the table
+
+    def get(self, topic: str, partition: int) -> PartitionLog | None:
+        return self._logs.get((topic, partition))
+
+    def all_logs(self) -> list[PartitionLog]:
+        return list(self._logs.values())
+
+    def create(self, topic: str, partition: int, topic_id: UUID, config: LogConfig) -> PartitionLog:
+        """A new log, in the online directory that has the fewest. Raises OSError."""
+        online = [directory for directory in self.directories if directory.is_online]
+        if not online:
+            raise OSError("no log directory is online")
+        counts = {id(directory): 0 for directory in online}
+        for used in self._directory_of.values():
+            if id(used) in counts:
+                counts[id(used)] += 1
+        directory = min(online, key=lambda candidate: counts[id(candidate)])
+        key = (topic, partition)
+        log = create_log(
+            self._disk,
+            self._pool,
+            f"{directory.path}/{partition_directory(topic, partition)}",
+            topic,
+            partition,
+            topic_id,
+            config,
+            now_wall_ms=self._runtime.clock.wall_ms(),
+        )
+        self._logs[key] = log
+        self._directory_of[key] = directory
+        self._high_watermarks.pop(key, None)
+        return log
+
+    def delete(self, topic: str, partition: int, topic_id: UUID) -> None:
+        """Takes a log out of the table; its files go later. Another topic's log of that name stays."""
+        key = (topic, partition)
+        log = self._logs.get(key)
+        if log is None or log.topic_id != topic_id:
+            return
+        del self._logs[key]
+        directory = self._directory_of.pop(key)
+        self._high_watermarks.pop(key, None)
+        log.close()
+        if not directory.is_online:
+            return
+        target = f"{directory.path}/{deleted_directory(topic, partition, self._runtime.entropy.uuid())}"
+        try:
+            self._disk.rename(log.directory, target)
+        except OSError as error:
+            self._fail(directory, error)
+            return
+        self.removal.remove_directory(target, log.config.file_delete_delay_ms)
+
+    def delete_strays(self, is_wanted: Callable[[PartitionLog], bool]) -> None:
+        """Deletes logs of topics that were deleted while this broker was away."""
+        for log in [log for log in self._logs.values() if not is_wanted(log)]:
+            _logger.warning("stray_log_deleted", directory=log.directory, topic_id=str(log.topic_id))
+            self.delete(log.topic, log.partition, log.topic_id)
+
+    def high_watermark(self, topic: str, partition: int) -> int:
+        """As checkpointed by the last life; 0 when it is not known."""
+        return self._high_watermarks.get((topic, partition), 0)
+
+    # -- failures
+
+    def on_flush_failure(self, log: PartitionLog, error: BaseException) -> None:
+        """A sync failed: nothing on that directory can be promised any more."""
+        key = (log.topic, log.partition)
+        if self._logs.get(key) is log:  # else it was deleted meanwhile, and its files with it
+            self._fail(self._directory_of[key], error)
+
+    def _fail(self, directory: LogDirectory, error: BaseException) -> None:
+        if not directory.is_online:
+            return
+        directory.is_online = False
+        _logger.error("log_directory_failed", directory=directory.path, error=str(error))
+        lost = [key for key, used in self._directory_of.items() if used is directory]
+        self._on_failure(lost)
+        if not any(other.is_online for other in self.directories):
+            raise AllDirectoriesFailed(f"the last log directory, {directory.path}, failed: {error}") from error
+
+    # -- checkpoints
+
+    def _offsets_by_directory(
+        self, offset_of: Callable[[PartitionLog], int | None]
+    ) -> list[tuple[LogDirectory, dict[TopicPartition, int]]]:
+        by_directory: dict[int, dict[TopicPartition, int]] = {id(directory): {} for directory in self.directories}
+        for key, log in list(self._logs.items()):
+            offset = offset_of(log)
+            directory = self._directory_of.get(key)
+            if offset is not None and directory is not None:
+                by_directory[id(directory)][key] = offset
+        return [(directory, by_directory[id(directory)]) for directory in self.directories if directory.is_online]
+
+    def write_log_start_offsets(self) -> None:
+        """Writes down log starts above their first segment's. Blocks. Raises OSError."""
+        for directory, offsets in self._offsets_by_directory(_raised_log_start):
+            directory.write_log_starts(offsets)
+
+    def write_recovery_points(self) -> None:
+        """Blocks. Raises OSError."""
+        for directory, offsets in self._offsets_by_directory(lambda log: log.recovery_point):
+            directory.write_recovery_points(offsets)
+
+    def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
+        """Blocks. Raises OSError."""
+        for directory, offsets in self._offsets_by_directory(
+            lambda log: high_watermarks.get((log.topic, log.partition))
+        ):
+            directory.write_high_watermarks(offsets)
+
+    async def checkpoint(self, logs: Iterable[PartitionLog]) -> None:
+        """Gets these logs onto the device with all that recovery needs, and moves their recovery points."""
+        for log in logs:
+            directory = self._directory_of.get((log.topic, log.partition))
+            if directory is None or not directory.is_online or not log.is_dirty:
+                continue
+            try:
+                ticket: CheckpointTicket = log.checkpoint_ticket()
+                await self._runtime.blocking.run(ticket.sync)
+            except OSError as error:
+                if self._logs.get((log.topic, log.partition)) is log:
+                    self._fail(directory, error)
+                continue
+            log.finish_checkpoint(ticket)
+
+    # -- the end
+
+    async def close(self, high_watermarks: Mapping[TopicPartition, int], broker_epoch: int, *, is_clean: bool) -> None:
+        """Closes all logs; with `is_clean` everything is on the device before, and the mark says so at last."""
+        self.removal.close()
+        if is_clean:
+            await self.checkpoint(self.all_logs())
+            await self._runtime.blocking.run(partial(self._write_last, high_watermarks, broker_epoch))
+        for log in self._logs.values():
+            log.close()
+
+    def _write_last(self, high_watermarks: Mapping[TopicPartition, int], broker_epoch: int) -> None:
+        self.write_recovery_points()
+        self.write_log_start_offsets()
+        self.write_high_watermarks(high_watermarks)
+        for directory in self.directories:
+            if directory.is_online:
+                directory.write_clean_mark(broker_epoch)
+
+
+def _raised_log_start(log: PartitionLog) -> int | None:
+    """None when the first segment says it already."""
+    start = log.log_start_offset
+    return start if start > log.segments[0].base_offset else None
