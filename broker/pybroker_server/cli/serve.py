@@ -64,7 +64,7 @@ def serve(config_file: str | None, log_format: str, log_level: str, arguments: t
 
 
 def _run(config: BrokerConfig, *, as_json: bool) -> int:
-    from pybroker_server.server import StartError, run
+    from pybroker_server.server import BrokerFailedError, StartError, run
 
     def started(bound: Sequence[Listener], node_id: int) -> None:
         _announce(config, bound, node_id, as_json=as_json)
@@ -73,6 +73,8 @@ def _run(config: BrokerConfig, *, as_json: bool) -> int:
         return run(config, started)
     except StartError as error:
         raise CliError("the broker cannot start", cause=str(error), hint=error.hint) from None
+    except BrokerFailedError as error:
+        raise CliError("the broker could not go on", cause=str(error)) from None
     except OSError as error:
         raise from_os_error("the broker cannot start", error) from None
     except KeyboardInterrupt:

@@ -24,24 +24,35 @@ from pybroker_server.telemetry.events import get_logger
 HighWatermarks = Callable[[], Mapping[TopicPartition, int]]
 """The high watermark of every partition that is open now."""
 
+PersistLogStarts = Callable[[Callable[[BaseException | None], None]], None]
+"""Has all log starts written and calls back; one writer for all, so that an older state never follows a newer."""
+
 IDLE_CHECK_MS = 30_000
 _LOGS_PER_TURN = 100
-_NEVER_MS = 24 * 3600 * 1000
+_LONGEST_MS = 24 * 3600 * 1000
 _logger = get_logger("pybroker.log")
 
 
 class Housekeeper:
     def __init__(
-        self, logs: LogManager, config: Callable[[], BrokerConfig], runtime: Runtime, high_watermarks: HighWatermarks
+        self,
+        logs: LogManager,
+        config: BrokerConfig,
+        runtime: Runtime,
+        high_watermarks: HighWatermarks,
+        persist_log_starts: PersistLogStarts,
     ) -> None:
-        """`config` gives the settings in force: some change while the broker runs."""
         self._logs = logs
         self._config = config
         self._runtime = runtime
         self._high_watermarks = high_watermarks
+        self._persist_log_starts = persist_log_starts
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._stopping = False
 
     def start(self) -> None:
-        config = self._config()
+        config = self._config
         self._every("retention", config.log_retention_check_interval_ms, self.apply_retention)
         self._every("recovery-points", config.log_flush_offset_checkpoint_interval_ms, self.checkpoint)
         self._every("log-starts", config.log_flush_start_offset_checkpoint_interval_ms, self.write_log_starts)
@@ -52,19 +63,29 @@ class Housekeeper:
 
     def _every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
         if 0 < interval_ms < LONG_MAX:
-            self._runtime.tasks.spawn(name, self._repeat(min(interval_ms, _NEVER_MS), work))
+            self._tasks.append(self._runtime.tasks.spawn(name, self._repeat(min(interval_ms, _LONGEST_MS), work)))
+
+    async def stop(self) -> None:
+        """Returns when no duty is under way any more: what it wrote in a thread could not be called back."""
+        self._stopping = True
+        for pause in tuple(self._pauses):
+            _end(pause)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not self._stopping:
             await self._pause(interval_ms)
-            await work()
+            if not self._stopping:
+                await work()
 
     async def _pause(self, delay_ms: int) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        handle = self._runtime.timers.call_after_ms(delay_ms, partial(waiter.set_result, None))
+        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        handle = self._runtime.timers.call_after_ms(delay_ms, partial(_end, pause))
+        self._pauses.add(pause)
         try:
-            await waiter
+            await pause
         finally:
+            self._pauses.discard(pause)
             handle.cancel()
 
     # -- duties
@@ -117,7 +138,16 @@ class Housekeeper:
         await self._write(self._logs.write_recovery_points)
 
     async def write_log_starts(self) -> None:
-        await self._write(self._logs.write_log_start_offsets)
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if not written.done():
+                written.set_result(None)
+            if error is not None:
+                _logger.warning("checkpoint_not_written", error=str(error))
+
+        self._persist_log_starts(done)
+        await written
 
     async def write_high_watermarks(self) -> None:
         await self._write(partial(self._logs.write_high_watermarks, dict(self._high_watermarks())))
@@ -147,3 +177,8 @@ class Housekeeper:
         """Kafka's `flush.ms`, for topics that do not flush before they acknowledge."""
         due = [log for log in self._logs.all_logs() if log.config.flush_ms < LONG_MAX and log.is_dirty]
         await self._logs.checkpoint(due)
+
+
+def _end(pause: asyncio.Future[None]) -> None:
+    if not pause.done():
+        pause.set_result(None)

@@ -9,6 +9,7 @@ Start: `claim` (whose data is this?), `load` once topics and their configuration
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from uuid import UUID
@@ -48,6 +49,8 @@ class LogManager:
         self._high_watermarks: dict[TopicPartition, int] = {}
         """As checkpointed by the last life, for partitions that are opened."""
         self._on_failure: DirectoryFailed = lambda partitions: None
+        self._checkpointing = asyncio.Lock()
+        """One checkpoint of a log at a time: two would write the same files."""
         self.removal = Removal(runtime.disk, runtime.blocking, runtime.timers)
         self.directories = [LogDirectory(runtime.disk, path) for path in paths]
 
@@ -222,7 +225,9 @@ class LogManager:
         lost = [key for key, used in self._directory_of.items() if used is directory]
         self._on_failure(lost)
         if not any(other.is_online for other in self.directories):
-            raise AllDirectoriesFailed(f"the last log directory, {directory.path}, failed: {error}") from error
+            # As a task: whoever met the failure may be a callback of the event loop, which ends nothing.
+            failure = AllDirectoriesFailed(f"the last log directory, {directory.path}, failed: {error}")
+            self._runtime.tasks.spawn("log-directories", _raise(failure))
 
     # -- checkpoints
 
@@ -256,6 +261,10 @@ class LogManager:
 
     async def checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         """Gets these logs onto the device with all that recovery needs, and moves their recovery points."""
+        async with self._checkpointing:
+            await self._checkpoint(logs)
+
+    async def _checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         for log in logs:
             directory = self._directory_of.get((log.topic, log.partition))
             if directory is None or not directory.is_online or not log.is_dirty:
@@ -287,6 +296,10 @@ class LogManager:
         for directory in self.directories:
             if directory.is_online:
                 directory.write_clean_mark(broker_epoch)
+
+
+async def _raise(failure: Exception) -> None:
+    raise failure
 
 
 def _raised_log_start(log: PartitionLog) -> int | None:

@@ -202,6 +202,14 @@ class ReplicaManager:
         for hosted in self.topics.values():
             self._configure(hosted, hosted.image, now_ms)
 
+    def on_logs_failed(self, lost: Sequence[tuple[str, int]]) -> None:
+        """The directory of these logs failed: whoever waits on them or comes gets KAFKA_STORAGE_ERROR."""
+        for name, index in lost:
+            hosted = self.topics.get(name)
+            partition = hosted.partitions.get(index) if hosted is not None else None
+            if partition is not None:
+                partition.go_offline(None)
+
     def _apply(self, topic: TopicImage) -> None:
         hosted = self.topics_by_id.get(topic.topic_id.int)
         mine = [p for p in topic.partitions if self.node_id in p.replicas]
