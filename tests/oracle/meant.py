@@ -168,10 +168,6 @@ _BATCHES: Final = (
         for name, answer in (("max-lies", 999_999), ("max-missing", -1), ("minus-two", -2))
     ),
     Meant("batch-null-records", "0.*", ANYTHING, "INVALID_RECORD, where Kafka never answers"),
-    *(
-        Meant(f"produce-to-{name}-topic", "0.*.error_code", 3, "is not there yet: comes with the coordinators")
-        for name in ("offsets", "transactions")
-    ),
 )
 
 _FETCH: Final = (Meant("fetch-*", "*.records.1", ABSENT, "no batch is sent in part: some clients trip over it"),)

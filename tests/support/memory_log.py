@@ -178,17 +178,18 @@ class ManualFlusher:
     """`log.Flusher`: flushes when the test says so."""
 
     def __init__(self) -> None:
-        self.requested: dict[MemoryLog, Callable[[BaseException | None], None]] = {}
+        self.requested: dict[MemoryLog, list[Callable[[BaseException | None], None]]] = {}
 
     def request(self, log: MemoryLog, callback: Callable[[BaseException | None], None]) -> None:
-        self.requested[log] = callback
+        self.requested.setdefault(log, []).append(callback)
 
     def flush(self, error: OSError | None = None) -> None:
         requested, self.requested = self.requested, {}
-        for log, callback in requested.items():
+        for log, callbacks in requested.items():
             if error is None:
                 log.flushed_offset = log.log_end_offset
-            callback(error)
+            for callback in callbacks:
+                callback(error)
 
 
 class ManualBlocking:

@@ -1,8 +1,9 @@
 """ListOffsets (key 2), versions 1 to 11: an offset by name (earliest, latest, ...) or by timestamp.
 
-Consumers see up to the high watermark, or the last stable offset for read_committed. Just after an election "latest" is
-withheld until the high watermark has reached the new epoch's start, so that it never goes backwards (KIP-207). Look-ups
-that read batches (by timestamp, largest timestamp: KIP-734) run off the event loop, all of a request in one go.
+Consumers see up to the high watermark, or the last stable offset for read_committed; what only waits for a flush of
+this broker is waited for. Just after an election "latest" is withheld until the high watermark has reached the new
+epoch's start, so that it never goes backwards (KIP-207). Look-ups that read batches (by timestamp, largest timestamp:
+KIP-734) run off the event loop, all of a request in one go.
 
 Without tiered storage the earliest local offset (-4) is the earliest one, and the offsets of what lies or will lie
 in remote storage (-5, -6) are -1.
@@ -74,6 +75,46 @@ def handle_list_offsets(services: Services, context: RequestContext, request: Li
     """See the head of this file."""
     if request.isolation_level not in (0, _READ_COMMITTED):
         return refuse_all(context, request, ErrorCode.INVALID_REQUEST)
+    unsettled = _unsettled(services, request)
+    return _after_flush(services, context, request, unsettled) if unsettled else _respond(services, context, request)
+
+
+def _unsettled(services: Services, request: ListOffsetsRequest) -> list[Partition]:
+    """Partitions whose high watermark only waits for a flush here."""
+    if request.replica_id != _CONSUMER:
+        return []
+    topics = services.replicas.topics
+    asked = [(topics.get(topic.name), entry.partition_index) for topic in request.topics for entry in topic.partitions]
+    found = [hosted.partitions.get(index) for hosted, index in asked if hosted is not None]
+    return [partition for partition in found if partition is not None and partition.waits_for_own_flush]
+
+
+def _after_flush(
+    services: Services, context: RequestContext, request: ListOffsetsRequest, unsettled: list[Partition]
+) -> Pending[ListOffsetsResponse]:
+    """Answers once what was acknowledged with acks=1 is on the device: a producer then finds its own records."""
+    pending: Pending[ListOffsetsResponse] = Pending()
+    left = len(unsettled)
+
+    def flushed() -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            return
+        reply = _respond(services, context, request)
+        if isinstance(reply, Pending):
+            reply.attach(pending.complete)
+        else:
+            pending.complete(reply)
+
+    for partition in unsettled:
+        partition.when_flushed(flushed)
+    return pending
+
+
+def _respond(
+    services: Services, context: RequestContext, request: ListOffsetsRequest
+) -> ListOffsetsResponse | Pending[ListOffsetsResponse]:
     version = context.api_version
     lookups: list[Lookup] = []
     topics: list[TopicResult] = []

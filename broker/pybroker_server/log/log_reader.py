@@ -265,6 +265,8 @@ class LogReader:
     def _largest_in(self, segment: Segment, upper_offset: int, above: int) -> tuple[int, int] | None:
         """The first record with the largest timestamp above `above` in a segment.
 
+        Deleted records count as long as their segment is there, as in Kafka.
+
         A batch whose header names the segment's largest timestamp ends the search, if its records keep that
         promise; the index leads there at once when all of the segment is below the bound.
         """
@@ -280,9 +282,7 @@ class LogReader:
             if header.max_timestamp <= max(above, best[0] if best else -1):
                 continue
             for record_time, offset in self._record_times(segment, position, header):
-                if not self.log_start_offset <= offset < upper_offset:
-                    continue
-                if record_time > max(above, best[0] if best else -1):
+                if offset < upper_offset and record_time > max(above, best[0] if best else -1):
                     best = (record_time, offset)
             if best is not None and best[0] >= segment.max_timestamp:
                 break

@@ -208,6 +208,10 @@ class PartitionLog:
                 return known
         records, header, append_time = prepare_records(records, header, config, now_wall_ms)
         size = header.size_bytes
+        if size > config.segment_bytes:
+            raise KafkaError(
+                ErrorCode.RECORD_LIST_TOO_LARGE, f"a batch of {size} bytes, segment.bytes is {config.segment_bytes}"
+            )
         base = self.log_end_offset
         last = base + header.last_offset_delta
         segment = self._segment_for(size, last, header.max_timestamp, now_wall_ms)

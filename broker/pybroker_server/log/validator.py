@@ -224,7 +224,12 @@ def prepare_records(
         or not (appends_time or _within_bounds(header, config, now_ms))
     ):
         opened = _Opened(records, header)
-        opened.check_records(config, now_ms, appends_time=appends_time)
+        largest = opened.check_records(config, now_ms, appends_time=appends_time)
+        if not appends_time and largest != header.max_timestamp:
+            # What the header claims was not checked, and would keep the segment from retention.
+            patch_max_timestamp(records, 0, largest, TimestampType.CREATE_TIME)
+            header = parse_batch_header(records)
+            opened = _Opened(records, header)
         if recompress and codec is not None:
             records, header = opened.recompress(codec, config)
             _check_size(header, config)
@@ -271,8 +276,12 @@ class _Opened:
         except ProtocolError as error:
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
 
-    def check_records(self, config: LogConfig, now_ms: int, *, appends_time: bool) -> None:
-        """Every record: offsets count from 0, keys where they are needed, timestamps within bounds."""
+    def check_records(self, config: LogConfig, now_ms: int, *, appends_time: bool) -> int:
+        """Every record: offsets count from 0, keys where they are needed, timestamps within bounds.
+
+        Returns the largest timestamp.
+        """
+        largest = NO_TIMESTAMP
         by_key: list[tuple[int, str]] = []
         by_time: list[tuple[int, str]] = []
         claims_time = self._header.attributes & LOG_APPEND_TIME
@@ -284,6 +293,7 @@ class _Opened:
                 if record.offset != self._header.base_offset + index:
                     raise _invalid(f"record {index} has offset delta {record.offset_delta}")
                 timestamp = record.timestamp
+                largest = max(largest, timestamp)
                 if needs_key and record.key is None:
                     by_key.append((index, "a compacted topic takes no record without a key"))
                 elif not appends_time and timestamp != NO_TIMESTAMP:
@@ -294,6 +304,7 @@ class _Opened:
         except ProtocolError as error:
             raise _invalid(str(error)) from None
         _raise_record_errors(by_key, by_time)
+        return largest
 
     def recompress(self, codec: Codec, config: LogConfig) -> tuple[memoryview, BatchHeader]:
         """The same records under another codec, in a new buffer."""

@@ -45,6 +45,10 @@ _PEER_NOT_READING: Final = 4
 _THROTTLED: Final = 8
 _MEMORY: Final = 16
 _CLOSING: Final = 32
+_TURN: Final = 64
+
+_FRAMES_PER_TURN: Final = 64
+"""A peer that sends a thousand small requests at once lets the others in between."""
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -169,7 +173,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _handle(self, received: memoryview, now_us: int) -> None:
         """Handles the complete frames in `received`; keeps the rest."""
-        position = 0
+        position = turn = 0
         end = len(received)
         limit = self._hub.settings.socket_request_max_bytes
         while not self._held:
@@ -187,6 +191,10 @@ class ClientConnection(asyncio.BufferedProtocol):
             position = body + size
             self._last_frame_large = False
             self._handle_frame(received[body:position], now_us)
+            turn += 1
+            if turn == _FRAMES_PER_TURN and position < end:
+                self._held |= _TURN
+                self._hub.timers.call_soon(self._next_turn)
         if position < end and not self._held & _CLOSING:
             self._stash = bytearray(received[position:])
             if not self._held:
@@ -319,6 +327,9 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.writelines(out)
 
     # Holding and going on
+
+    def _next_turn(self) -> None:
+        self._release(_TURN)
 
     def _release(self, reasons: int) -> None:
         """Takes reasons to hold away; when none is left, handles what is there and reads on."""

@@ -133,6 +133,21 @@ class Partition:
             self._flush_requested = True
             self._flusher.request(self.log, self._on_flushed)
 
+    @property
+    def waits_for_own_flush(self) -> bool:
+        """Whether nothing but a flush here keeps the high watermark below the end of the log."""
+        state = self.state
+        return (
+            self._flush_requested
+            and state.high_watermark < self.log.log_end_offset
+            and state.leader == state.local_id
+            and len(state.isr) == 1
+        )
+
+    def when_flushed(self, callback: Callable[[], None]) -> None:
+        """Calls back when all that is in the log now is flushed, or cannot be."""
+        self._flusher.request(self.log, lambda error: callback())
+
     def _on_flushed(self, error: BaseException | None) -> None:
         self._flush_requested = False
         if self.error is not ErrorCode.NONE:

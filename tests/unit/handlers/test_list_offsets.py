@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.one_broker import Answer, OneBroker, batch, topic_id_of, topic_image
+from tests.support.one_broker import NODE, Answer, OneBroker, batch, topic_id_of, topic_image
 
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import ListOffsetsRequest
@@ -24,7 +24,9 @@ def broker() -> OneBroker:
     for timestamps in ([1_000, 1_500, 1_100], [1_000, 300, 1_500]):
         append(made, timestamps)
     made.flush()
+    made.show_topics(topic_image("t", 2, leader_epoch=3, partition_epoch=1, replicas=(NODE, NODE + 1)))
     append(made, [9_000])
+    made.flush()
     return made
 
 
@@ -52,6 +54,25 @@ def answers(response: Any) -> list[tuple[int, int, int, int, int]]:
         for topic in response.topics
         for p in topic.partitions
     ]
+
+
+class TestOwnFlush:
+    async def test_latest_waits_for_what_a_producer_was_told_before_it_was_flushed(self) -> None:
+        made = OneBroker()
+        made.show_topics(topic_image("t"))
+        append(made, [1_000])
+        topics = [Topic(name="t", partitions=[part()])]
+        request = ListOffsetsRequest(replica_id=-1, isolation_level=0, topics=topics)
+        answer = Answer(handle_list_offsets(made.services, made.context(2, 11), request))
+        assert answer.is_waiting
+        made.flush()
+        assert answers(answer.response) == [(0, 0, -1, 1, 0)]
+
+    async def test_a_replica_that_lags_is_not_waited_for(self) -> None:
+        made = OneBroker()
+        made.show_topics(topic_image("t", replicas=(NODE, NODE + 1)))
+        append(made, [1_000])
+        assert answers(ask(made, part())) == [(0, 0, -1, 0, 0)]
 
 
 class TestNames:

@@ -57,7 +57,7 @@ class TestAppending:
 
     def test_an_append_during_a_flush_is_flushed_next(self, broker: OneBroker) -> None:
         append(broker, b"a")
-        (callback,) = broker.flusher.requested.values()
+        ((callback,),) = broker.flusher.requested.values()
         broker.log().flushed_offset = 1
         append(broker, b"b")
         broker.flusher.requested.clear()
