@@ -61,7 +61,7 @@ def test_twenty_power_cuts_under_load_lose_and_double_nothing(tmp_path: Path) ->
     """Every second cut tears the unsynced tail at a random byte instead of dropping all of it."""
     chance = random.Random(20)
     journal = str(tmp_path / "undo.journal")
-    main = [sys.executable, "-m", "tests.support.power_cut_broker", "--undo-journal", journal]
+    main = [sys.executable, "-m", "tests.support.power_cut_broker", journal]
     broker = BrokerProcess(tmp_path / "data", command=main)
     broker.start()
     load = AckedLoad(broker.bootstrap, "cuts", PARTITIONS)

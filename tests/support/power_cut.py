@@ -91,6 +91,7 @@ class PowerCutDisk:
             "modified_ms",
             "lock",
             "free_bytes",
+            "total_bytes",
         }:
             raise AttributeError(f"{name} changes the disk but its undo is not modelled")
         return getattr(self._inner, name)

@@ -235,7 +235,8 @@ def _take(lookup: Lookup, epoch: int, found: tuple[int, int] | KafkaError | None
         result.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
     elif found is not None:
         result.timestamp, result.offset = found
-        result.leader_epoch = partition.log.epoch_of_offset(found[1])
+        log = partition.log
+        result.leader_epoch = log.epoch_of_offset(max(found[1], log.log_start_offset))
     elif not partition.state.has_caught_up_with_epoch:
         # It may lie beyond what is committed so far: "there is none" would be wrong in a moment.
         is_known = version >= _FIRST_NOT_AVAILABLE_VERSION
