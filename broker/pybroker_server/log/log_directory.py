@@ -55,7 +55,7 @@ class LogDirectory:
 
     def claim(self) -> None:
         """Makes the directory if need be, locks it, and reads whose it is. Raises DirectoryError and OSError."""
-        self._disk.make_dirs(self.path)
+        self._make()
         try:
             self._disk.lock(self._file(LOCK))
         except BlockingIOError:
@@ -72,6 +72,17 @@ class LogDirectory:
                 f"{self._file(META_PROPERTIES)} cannot be read: {error}",
                 hint="restore the file; it says which cluster and node the data belongs to",
             ) from None
+
+    def _make(self) -> None:
+        """What a directory holds lasts no longer than the entry that leads to it: each new one is synced."""
+        missing: list[str] = []
+        path = self.path
+        while path and not self._disk.exists(path):
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        self._disk.make_dirs(self.path)
+        for made in reversed(missing):
+            self._disk.sync_dir(made.rpartition("/")[0] or "/")
 
     def write_identity(self, cluster_id: str, node_id: int, directory_id: UUID) -> None:
         """Writes down whose the directory is, once."""
