@@ -1,1 +1,26 @@
 """The SDK: Producer, Consumer and Admin for services, over asyncio."""
+
+from pybroker.client import Client
+from pybroker.codecs import Codec, Json, MsgPack, Raw, Text
+from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed
+from pybroker.errors import KafkaError
+from pybroker.metadata import TopicPartition
+from pybroker.producer import Producer
+from pybroker.producer_input import Message
+
+__all__ = [
+    "BatchResult",
+    "Client",
+    "Codec",
+    "Delivery",
+    "Json",
+    "KafkaError",
+    "Message",
+    "MsgPack",
+    "Producer",
+    "Raw",
+    "RecordMetadata",
+    "SendManyFailed",
+    "Text",
+    "TopicPartition",
+]

@@ -66,6 +66,11 @@ class Delivery:
         return self._batch.tp.partition
 
     @property
+    def batch(self) -> Batch:
+        """The batch that the record was put into."""
+        return self._batch
+
+    @property
     def is_done(self) -> bool:
         """Whether `result` has something to say."""
         return self._batch.leaf(self._index)[0].is_done

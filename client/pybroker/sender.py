@@ -69,6 +69,10 @@ class Sender:
         """Whether requests are under way."""
         return any(self._in_flight.values())
 
+    def now(self) -> float:
+        """Seconds of the clock that batches are timed by."""
+        return self._loop.time()
+
     def wake(self) -> None:
         """Look at everything soon."""
         if not self._is_scheduled and not self._is_stopped:
