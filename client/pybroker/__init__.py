@@ -2,16 +2,19 @@
 
 from pybroker.client import Client
 from pybroker.codecs import Codec, Json, MsgPack, Raw, Text
+from pybroker.consumer import Consumer
 from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed
 from pybroker.errors import KafkaError
 from pybroker.metadata import TopicPartition
 from pybroker.producer import Producer
 from pybroker.producer_input import Message
+from pybroker.record import Record
 
 __all__ = [
     "BatchResult",
     "Client",
     "Codec",
+    "Consumer",
     "Delivery",
     "Json",
     "KafkaError",
@@ -19,6 +22,7 @@ __all__ = [
     "MsgPack",
     "Producer",
     "Raw",
+    "Record",
     "RecordMetadata",
     "SendManyFailed",
     "Text",
