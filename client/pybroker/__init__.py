@@ -1,5 +1,6 @@
 """The SDK: Producer, Consumer and Admin for services, over asyncio."""
 
+from pybroker.admin import Admin, TopicInfo
 from pybroker.client import Client
 from pybroker.codecs import Codec, Json, MsgPack, Raw, Text
 from pybroker.consumer import Consumer
@@ -11,6 +12,7 @@ from pybroker.producer_input import Message
 from pybroker.record import Record
 
 __all__ = [
+    "Admin",
     "BatchResult",
     "Client",
     "Codec",
@@ -26,5 +28,6 @@ __all__ = [
     "RecordMetadata",
     "SendManyFailed",
     "Text",
+    "TopicInfo",
     "TopicPartition",
 ]
