@@ -148,6 +148,14 @@ class Consumer:
             _, records = await self._next(max_records)
             yield records
 
+    async def poll(self, max_records: int = 500, *, time_limit: float) -> list[Record]:
+        """The next records of one partition; empty when none came within `time_limit` seconds."""
+        try:
+            async with asyncio.timeout(time_limit):
+                return (await self._next(max_records))[1]
+        except TimeoutError:
+            return []
+
     async def _next(self, count: int) -> tuple[PartitionReader, list[Record]]:
         while True:
             fetcher = self._usable()

@@ -16,6 +16,9 @@ from pybroker_server.cli.errors import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_U
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve:serve", "Run a broker."),
+    "topic": ("topic:topic", "List, describe, create, configure, grow, trim and delete topics."),
+    "produce": ("produce:produce", "Send lines of standard input as records."),
+    "consume": ("consume:consume", "Print records."),
     "log": ("log_dump:log", "Look into segment files."),
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
