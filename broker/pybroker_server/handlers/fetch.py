@@ -192,7 +192,7 @@ class _Fetch(ReplicaFetch):
 
     def _response(self) -> FetchResponse:
         session = self.session
-        data = [target.data for target in self.targets]
+        data: list[Any] = [target.data for target in self.targets]
         if session.kind is SessionKind.INCREMENTAL:
             return self._incremental(data)
         topics = self.topics

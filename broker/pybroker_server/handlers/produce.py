@@ -100,7 +100,7 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
             result = PartitionResult(index=data.index, base_offset=-1)
             results.append(result)
             partition = hosted.partitions.get(data.index) if hosted is not None else None
-            if partition is None:
+            if hosted is None or partition is None:
                 result.error_code = _missing(replicas, version, topic, data.index)
                 has_failed = True
                 continue
@@ -244,7 +244,7 @@ def _is_one_batch(records: memoryview | None) -> bool:
         return False
     length, _, magic = _LENGTH_TO_MAGIC(records, _LENGTH_AT)
     end = length + LOG_OVERHEAD
-    return magic == MAGIC and BATCH_OVERHEAD <= end <= len(records) < end + BATCH_OVERHEAD
+    return bool(magic == MAGIC and BATCH_OVERHEAD <= end <= len(records) < end + BATCH_OVERHEAD)
 
 
 # Answering
