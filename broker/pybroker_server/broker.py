@@ -80,7 +80,9 @@ class Broker:
         self._runtime = runtime
         self._sockets: list[tuple[ListenerAddress, socket.socket]] = []
         self._listeners: list[Listener] = []
-        self._logs = LogManager(config.log_dirs, runtime)
+        self._logs = LogManager(
+            config.log_dirs, runtime, threads_per_directory=config.num_recovery_threads_per_data_dir
+        )
         self._seen = SeenRevision(runtime, config.log_dirs[0])
         self._store: MetadataStore | None = None
         self._hub: ConnectionHub | None = None
@@ -317,6 +319,7 @@ class Broker:
             await self._runtime.blocking.run(self._seen.write)
         if self._store is not None:
             await self._store.close()
+        _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -47,8 +47,10 @@ BROAD_EXCEPT_ALLOWED = {
     "pybroker_server.runtime.tasks",
     "pybroker_server.runtime.blocking_threads",
     "pybroker_server.network.dispatcher",
+    "pybroker.record",
 }
-"""The places that catch everything: a task's owner, a worker thread, and the last resort of a request."""
+"""The places that catch everything: a task's owner, a worker thread, the last resort of a request, and a codec of the
+application, whose errors are told with the record that it failed on."""
 
 PURE = (
     "pybroker_protocol.",

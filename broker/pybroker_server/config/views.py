@@ -50,7 +50,6 @@ class BrokerConfig:
     """Without Kafka's controller listeners; not empty."""
     advertised_listeners: tuple[Listener, ...]
     """Only what `advertised.listeners` says; a listener that is missing here is advertised per connection."""
-    inter_broker_listener_name: str
 
     socket_send_buffer_bytes: int
     socket_receive_buffer_bytes: int
@@ -62,7 +61,6 @@ class BrokerConfig:
     max_connection_creation_rate: int
     connections_max_idle_ms: int
     queued_max_request_bytes: int
-    request_timeout_ms: int
 
     fetch_max_bytes: int
     max_incremental_fetch_session_cache_slots: int
@@ -84,12 +82,7 @@ class BrokerConfig:
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
 
-    broker_heartbeat_interval_ms: int
-    broker_session_timeout_ms: int
     transaction_max_timeout_ms: int
-
-    offsets_topic_num_partitions: int
-    transaction_state_log_num_partitions: int
 
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""
@@ -125,7 +118,6 @@ _SPECIAL: Final = frozenset(
         "log_dirs",
         "listeners",
         "advertised_listeners",
-        "inter_broker_listener_name",
         "max_connections_per_ip_overrides",
     }
 )
@@ -142,12 +134,18 @@ READ_BY_SPECIAL: Final = frozenset(
         "advertised.listeners",
         "listener.security.protocol.map",
         "controller.listener.names",
-        "inter.broker.listener.name",
-        "security.inter.broker.protocol",
         "max.connections.per.ip.overrides",
+        "offsets.topic.num.partitions",
+        "offsets.topic.replication.factor",
+        "offsets.topic.segment.bytes",
+        "transaction.state.log.num.partitions",
+        "transaction.state.log.replication.factor",
+        "transaction.state.log.segment.bytes",
+        "transaction.state.log.min.isr",
     }
 )
-"""Keys behind the attributes that are not simply their key's value."""
+"""Keys behind the attributes that are not simply their key's value, and those of topics that brokers make for
+themselves (`controller/internal_topics.py`)."""
 
 KEYS_WITH_EFFECT: Final = (
     READ_BY_SPECIAL
@@ -171,6 +169,7 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
         settings = _with_both_ids(settings, node_id)
     log_dirs = _log_dirs(settings)
     listeners, advertised = _listeners(settings)
+    _check_inter_broker_listener(settings, listeners)
     plain: dict[str, Any] = {name: settings.value(name.replace("_", ".")) for name in _PLAIN}
     return BrokerConfig(
         settings=settings,
@@ -180,7 +179,6 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
         log_dirs=log_dirs,
         listeners=listeners,
         advertised_listeners=advertised,
-        inter_broker_listener_name=_inter_broker_listener(settings, listeners),
         max_connections_per_ip_overrides=_per_ip_overrides(settings),
         **plain,
     )
@@ -304,18 +302,15 @@ def _listeners(settings: Settings) -> tuple[tuple[Listener, ...], tuple[Listener
     return listeners, advertised
 
 
-def _inter_broker_listener(settings: Settings, listeners: tuple[Listener, ...]) -> str:
+def _check_inter_broker_listener(settings: Settings, listeners: tuple[Listener, ...]) -> None:
+    """One broker talks to no other yet, but a file that names a listener which is not there is wrong today."""
     name = _text(settings, "inter.broker.listener.name")
-    if name is not None:
-        if name.upper() not in {listener.name for listener in listeners}:
-            raise ConfigError(
-                "inter.broker.listener.name",
-                f"{name} is no listener",
-                where=settings.by_name["inter.broker.listener.name"].where,
-            )
-        return name.upper()
-    wanted = _text(settings, "security.inter.broker.protocol")
-    return next((x.name for x in listeners if x.name == wanted), listeners[0].name)
+    if name is not None and name.upper() not in {listener.name for listener in listeners}:
+        raise ConfigError(
+            "inter.broker.listener.name",
+            f"{name} is no listener",
+            where=settings.by_name["inter.broker.listener.name"].where,
+        )
 
 
 def _per_ip_overrides(settings: Settings) -> dict[str, int]:

@@ -50,9 +50,12 @@ class Housekeeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._pauses: set[asyncio.Future[None]] = set()
         self._stopping = False
+        self._first_ms = 0
+        """How long after the start the first round of any duty begins, when that is later than its interval."""
 
     def start(self) -> None:
         config = self._config
+        self._first_ms = config.log_initial_task_delay_ms
         self._every("retention", config.log_retention_check_interval_ms, self.apply_retention)
         self._every("recovery-points", config.log_flush_offset_checkpoint_interval_ms, self.checkpoint)
         self._every("log-starts", config.log_flush_start_offset_checkpoint_interval_ms, self.write_log_starts)
@@ -73,8 +76,10 @@ class Housekeeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
+        delay_ms = max(interval_ms, self._first_ms)
         while not self._stopping:
-            await self._pause(interval_ms)
+            await self._pause(delay_ms)
+            delay_ms = interval_ms
             if not self._stopping:
                 await work()
 

@@ -380,14 +380,15 @@ class _Loader:
 
     def _cut(self, segment: Segment, file_size: int) -> None:
         """Takes away what follows the last whole batch, at once and for good: nobody may find it again."""
-        report = _logger.error if self.end_offset < self._trusted_below < LONG_MAX else _logger.warning
-        report(
-            "log_tail_cut",
-            file=segment.path(LOG_SUFFIX),
-            end_offset=self.end_offset,
-            cut_bytes=file_size - segment.size,
-            known_flushed_below=None if self._trusted_below == LONG_MAX else self._trusted_below,
-        )
+        facts = {
+            "file": segment.path(LOG_SUFFIX),
+            "end_offset": self.end_offset,
+            "cut_bytes": file_size - segment.size,
+        }
+        if self.end_offset < self._trusted_below < LONG_MAX:
+            _logger.error("log_tail_cut", known_flushed_below=self._trusted_below, **facts)
+        else:
+            _logger.warning("log_tail_cut", **facts)
         file = segment.file()
         file.truncate(segment.size)
         file.sync()

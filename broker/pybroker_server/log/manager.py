@@ -31,6 +31,8 @@ ConfigOf = Callable[[str], LogConfig]
 DirectoryFailed = Callable[[list[TopicPartition]], None]
 """Told which partitions went with a directory."""
 
+_Loaded = list[tuple[PartitionLog, LogDirectory]]
+
 _LOGS_PER_JOB = 32
 _logger = get_logger("pybroker.log")
 
@@ -40,8 +42,10 @@ class AllDirectoriesFailed(Exception):
 
 
 class LogManager:
-    def __init__(self, paths: Iterable[str], runtime: Runtime) -> None:
+    def __init__(self, paths: Iterable[str], runtime: Runtime, *, threads_per_directory: int = 2) -> None:
+        """`threads_per_directory`: num.recovery.threads.per.data.dir, at least."""
         self._runtime = runtime
+        self._threads_per_directory = threads_per_directory
         self._disk = runtime.disk
         self._pool = SharedBufferPool()
         self._logs: dict[TopicPartition, PartitionLog] = {}
@@ -86,15 +90,10 @@ class LogManager:
         return all(directory.was_clean for directory in self.directories)
 
     async def load(self, config_of: ConfigOf) -> None:
-        """Opens every log that lies in the directories, recovering what must be. Raises OSError."""
-        blocking = self._runtime.blocking
-        waiting = [
-            blocking.run(partial(self._load_some, directory, chunk, config_of, checkpoints))
-            for directory in self.directories
-            for chunk, checkpoints in self._load_jobs(directory)
-        ]
-        for job in waiting:
-            for log, directory in await job:
+        """Opens every log that lies in the directories, recovering what must be. Raises DirectoryError and OSError."""
+        lanes = [lane for directory in self.directories for lane in self._load_lanes(directory, config_of)]
+        for loaded in await asyncio.gather(*map(self._load_lane, lanes)):
+            for log, directory in loaded:
                 key = (log.topic, log.partition)
                 if key in self._logs:
                     raise DirectoryError(
@@ -106,6 +105,21 @@ class LogManager:
         for directory in self.directories:
             for path in directory.deleted_partitions():
                 self.removal.remove_directory(path, 0)
+
+    async def _load_lane(self, lane: list[Callable[[], _Loaded]]) -> _Loaded:
+        """One after the other; as many lanes run beside each other as a directory has threads."""
+        loaded: _Loaded = []
+        for job in lane:
+            loaded += await self._runtime.blocking.run(job)
+        return loaded
+
+    def _load_lanes(self, directory: LogDirectory, config_of: ConfigOf) -> list[list[Callable[[], _Loaded]]]:
+        jobs = [
+            partial(self._load_some, directory, chunk, config_of, checkpoints)
+            for chunk, checkpoints in self._load_jobs(directory)
+        ]
+        count = self._threads_per_directory
+        return [list(jobs[first::count]) for first in range(min(count, len(jobs)))]
 
     def _load_jobs(
         self, directory: LogDirectory
@@ -121,7 +135,7 @@ class LogManager:
         found: list[tuple[TopicPartition, str]],
         config_of: ConfigOf,
         checkpoints: tuple[dict[TopicPartition, int], dict[TopicPartition, int]],
-    ) -> list[tuple[PartitionLog, LogDirectory]]:
+    ) -> _Loaded:
         """Runs in a thread."""
         recovery_points, log_starts = checkpoints
         loaded = []

@@ -15,7 +15,6 @@ def test_without_a_setting_it_is_safe_and_ready() -> None:
     config = broker_config()
     assert config.listeners == (Listener("PLAINTEXT", "PLAINTEXT", "127.0.0.1", 9092),)
     assert config.advertised_listeners == ()
-    assert config.inter_broker_listener_name == "PLAINTEXT"
     assert config.log_dirs == (os.path.expanduser("~/.local/share/pybroker"),)
     assert config.metadata_store_url == f"sqlite:///{config.log_dirs[0]}/cluster-metadata.db"
     assert config.node_id is None
@@ -52,7 +51,6 @@ def test_a_pasted_kraft_file_serves_its_client_listeners_only() -> None:
     assert [str(listener) for listener in config.listeners] == ["PLAINTEXT://:9092", "EXTERNAL://[::1]:9094"]
     assert config.listeners[1].host == "::1"
     assert config.advertised_listeners == (Listener("PLAINTEXT", "PLAINTEXT", "host", 9092),)
-    assert config.inter_broker_listener_name == "EXTERNAL"
 
 
 @pytest.mark.parametrize(
