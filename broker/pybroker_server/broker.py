@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from pybroker_protocol.errors import KafkaError
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
@@ -27,6 +27,7 @@ from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
+from pybroker_server.log.cleaner import Cleaner
 from pybroker_server.log.flusher import Flusher
 from pybroker_server.log.housekeeper import Housekeeper
 from pybroker_server.log.log_config import LogConfig
@@ -89,6 +90,7 @@ class Broker:
         self._replicas: ReplicaManager | None = None
         self._controller: Controller | None = None
         self._housekeeper: Housekeeper | None = None
+        self._cleaner: Cleaner | None = None
         self._services: Services | None = None
         self._broker_epoch = -1
 
@@ -211,6 +213,8 @@ class Broker:
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
         self._housekeeper.start()
+        self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
+        self._cleaner.start()
 
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
@@ -292,11 +296,19 @@ class Broker:
             self._services.config = self.config
         if self._replicas is not None:
             self._replicas.on_config(self.config)
+        if self._cleaner is not None:
+            self._cleaner.on_config(self.config)
 
     def _high_watermarks(self) -> dict[TopicPartition, int]:
         if self._replicas is None:
             return {}
         return {(p.topic, p.index): p.high_watermark for p in self._replicas.all_partitions()}
+
+    def _stable_offsets(self) -> dict[TopicPartition, int]:
+        if self._replicas is None:
+            return {}
+        served = (p for p in self._replicas.all_partitions() if p.error is ErrorCode.NONE)
+        return {(p.topic, p.index): p.last_stable_offset for p in served}
 
     # -- stop
 
@@ -310,6 +322,8 @@ class Broker:
             await self._drain(self._hub)
         if self._housekeeper is not None:
             await self._housekeeper.stop()
+        if self._cleaner is not None:
+            await self._cleaner.stop()
         self._seen.close()
         if clean and self._controller is not None:
             await self._say_goodbye(self._controller)

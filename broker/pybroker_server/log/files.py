@@ -22,7 +22,7 @@ CLEANED_SUFFIX = ".cleaned"
 SWAP_SUFFIX = ".swap"
 TEMPORARY_SUFFIX = ".tmp"
 TRANSIENT_SUFFIXES = (DELETED_SUFFIX, CLEANED_SUFFIX, TEMPORARY_SUFFIX)
-"""Files that may be removed whenever they are found at start. `.swap` is not among them: see `loader.py`."""
+"""Files that may be removed whenever they are found at start. `.swap` is not among them: see `compaction_swap.py`."""
 
 DELETE_DIRECTORY_SUFFIX = "-delete"
 _SEGMENT_FILE = re.compile(r"(\d{20})\.(log|index|timeindex|txnindex|snapshot)\Z")

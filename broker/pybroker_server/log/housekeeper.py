@@ -16,6 +16,7 @@ from pybroker_server.log.files import LOG_SUFFIX
 from pybroker_server.log.log_config import LONG_MAX
 from pybroker_server.log.manager import LogManager
 from pybroker_server.log.partition_log import PartitionLog
+from pybroker_server.log.pauses import Pauses
 from pybroker_server.log.retention import count_deletable
 from pybroker_server.log.segment import Segment
 from pybroker_server.runtime.runtime import Runtime
@@ -48,7 +49,7 @@ class Housekeeper:
         self._high_watermarks = high_watermarks
         self._persist_log_starts = persist_log_starts
         self._tasks: list[asyncio.Task[None]] = []
-        self._pauses: set[asyncio.Future[None]] = set()
+        self._pauses = Pauses(runtime.timers)
         self._stopping = False
         self._first_ms = 0
         """How long after the start the first round of any duty begins, when that is later than its interval."""
@@ -71,27 +72,16 @@ class Housekeeper:
     async def stop(self) -> None:
         """Returns when no duty is under way any more: what it wrote in a thread could not be called back."""
         self._stopping = True
-        for pause in tuple(self._pauses):
-            _end(pause)
+        self._pauses.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
         delay_ms = max(interval_ms, self._first_ms)
         while not self._stopping:
-            await self._pause(delay_ms)
+            await self._pauses.wait(delay_ms)
             delay_ms = interval_ms
             if not self._stopping:
                 await work()
-
-    async def _pause(self, delay_ms: int) -> None:
-        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        handle = self._runtime.timers.call_after_ms(delay_ms, partial(_end, pause))
-        self._pauses.add(pause)
-        try:
-            await pause
-        finally:
-            self._pauses.discard(pause)
-            handle.cancel()
 
     # -- duties
 
@@ -101,7 +91,9 @@ class Housekeeper:
         now_wall_ms = self._runtime.clock.wall_ms()
         for number, log in enumerate(self._logs.all_logs()):
             high_watermark = high_watermarks.get((log.topic, log.partition))
-            if high_watermark is not None and self._logs.get(log.topic, log.partition) is log:
+            # One whose segments are being replaced has its turn next time.
+            is_open = high_watermark is not None and self._logs.get(log.topic, log.partition) is log
+            if high_watermark is not None and is_open and not log.is_swapping:
                 self._retain(log, high_watermark, now_wall_ms)
             if number % _LOGS_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -182,8 +174,3 @@ class Housekeeper:
         """Kafka's `flush.ms`, for topics that do not flush before they acknowledge."""
         due = [log for log in self._logs.all_logs() if log.config.flush_ms < LONG_MAX and log.is_dirty]
         await self._logs.checkpoint(due)
-
-
-def _end(pause: asyncio.Future[None]) -> None:
-    if not pause.done():
-        pause.set_result(None)

@@ -23,6 +23,7 @@ from pybroker_server.log.checkpoints import (
     format_partition_metadata,
     parse_partition_metadata,
 )
+from pybroker_server.log.compaction_swap import finish_swaps
 from pybroker_server.log.files import (
     INDEX_SUFFIXES,
     LOG_SUFFIX,
@@ -187,6 +188,7 @@ class _Loader:
 
     def _clear_up(self) -> list[int]:
         """Removes what an interrupted change left over; the base offsets of the segments."""
+        finish_swaps(self._disk, self._directory)
         names = set(self._disk.list(self._directory))
         for name in [name for name in names if name.endswith(TRANSIENT_SUFFIXES)]:
             self._remove(name)
@@ -324,7 +326,7 @@ class _Loader:
                 self._note_state(segment, position, header, indexes_aborted=not is_indexed)
             self.end_offset = header.next_offset
         if segment.first_timestamp is None and segment.size:
-            self._read_first_timestamp(segment)
+            segment.read_first_timestamp()
         if segment.size == file_size:
             return True
         self._cut(segment, file_size)
@@ -372,11 +374,6 @@ class _Loader:
                     completed.producer_id, completed.first_offset, completed.last_offset, completed.last_stable_offset
                 )
             )
-
-    def _read_first_timestamp(self, segment: Segment) -> None:
-        for _, header, _ in scan_batches(segment.file(), 0, segment.size, chunk_bytes=0, whole=False):
-            segment.first_timestamp = header.max_timestamp
-            return
 
     def _cut(self, segment: Segment, file_size: int) -> None:
         """Takes away what follows the last whole batch, at once and for good: nobody may find it again."""

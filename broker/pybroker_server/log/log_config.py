@@ -57,6 +57,11 @@ class LogConfig:
     """Look at every record of every batch before it is stored (design D2: off the default path)."""
 
     @property
+    def roll_ms(self) -> int:
+        """How long a segment may grow: a compacted one no longer than it may stay uncompacted (KIP-354)."""
+        return min(self.segment_ms, self.max_compaction_lag_ms) if self.is_compacted else self.segment_ms
+
+    @property
     def is_compacted(self) -> bool:
         return COMPACT in self.cleanup_policy
 

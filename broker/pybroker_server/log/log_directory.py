@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pybroker_server.log.checkpoints import (
     CLEAN_SHUTDOWN,
+    CLEANED_OFFSETS,
     HIGH_WATERMARKS,
     LOCK,
     LOG_START_OFFSETS,
@@ -115,6 +116,9 @@ class LogDirectory:
     def read_log_starts(self) -> dict[TopicPartition, int]:
         return self._read(LOG_START_OFFSETS)
 
+    def read_cleaned_offsets(self) -> dict[TopicPartition, int]:
+        return self._read(CLEANED_OFFSETS)
+
     def write_recovery_points(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._write(RECOVERY_POINTS, offsets)
 
@@ -123,6 +127,9 @@ class LogDirectory:
 
     def write_log_starts(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._write(LOG_START_OFFSETS, offsets)
+
+    def write_cleaned_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._write(CLEANED_OFFSETS, offsets)
 
     def _read(self, name: str) -> dict[TopicPartition, int]:
         try:

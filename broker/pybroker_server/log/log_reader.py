@@ -116,11 +116,16 @@ class LogReader:
         while True:
             segment = segments.all[number]
             base = segment.base_offset
-            limit = upper.position if upper.segment_base_offset == base else segment.size
+            # Everything in a cleaned segment was below the bound before it was cleaned; where, is not known any more.
+            is_bound = upper.segment_base_offset == base and not segment.is_cleaned
+            limit = upper.position if is_bound else segment.size
             position = self._position_in(segment, offset, limit, nowait)
             if position < limit or base >= upper.segment_base_offset:
                 break
             number += 1  # the offset lies in a gap at the end of the segment (compaction leaves them)
+            if segments.bases[number] >= upper.offset and segments.bases[number] != upper.segment_base_offset:
+                limit = position  # the bound's segment was merged into the one before
+                break
         if position >= limit:
             return ReadResult(_EMPTY, LogPosition(offset, base, position))
         end = self._end_of_read(segment, position, limit, max_bytes, nowait)
@@ -132,10 +137,11 @@ class LogReader:
         if ahead:
             self.remember(int.from_bytes(view[-_OFFSET_BYTES:], "big"), segment, end)
             view = view[:-_OFFSET_BYTES]
-        elif segment.base_offset == upper.segment_base_offset:
+        elif is_bound:
             self._remember_bound(upper.offset, upper)
         first = int.from_bytes(view[:_OFFSET_BYTES], "big")
-        assert base <= first <= offset, f"{segment.path('.log')}: offset {first} at {position}, read for {offset}"
+        # It comes after the offset where compaction left a gap.
+        assert base <= first < upper.offset, f"{segment.path('.log')}: offset {first} at {position}, read for {offset}"
         return ReadResult(view, LogPosition(first, base, position))
 
     def _remember_bound(self, offset: int, upper: LogPosition) -> None:
@@ -143,7 +149,7 @@ class LogReader:
         if offset == upper.offset:
             segments = self.segments
             segment = segments.all[segments.number_of(upper.segment_base_offset)]
-            if segment.base_offset == upper.segment_base_offset:
+            if segment.base_offset == upper.segment_base_offset and not segment.is_cleaned:
                 self.remember(offset, segment, upper.position)
 
     def _position_in(self, segment: Segment, offset: int, limit: int, nowait: bool) -> int:
@@ -295,7 +301,8 @@ class LogReader:
 
     def _record_times(self, segment: Segment, position: int, header: BatchHeader) -> list[tuple[int, int]]:
         """(timestamp, offset) of every record of a batch."""
-        if header.attributes & LOG_APPEND_TIME:
+        has_all = header.record_count == header.last_offset_delta + 1  # compaction took none
+        if header.attributes & LOG_APPEND_TIME and has_all:
             return [(header.max_timestamp, offset) for offset in range(header.base_offset, header.next_offset)]
         batch = read_batch(segment.file(), position, header)
         limit = max(_INFLATED_BYTES_MIN, _INFLATED_RATIO_MAX * (header.batch_length + LOG_OVERHEAD))

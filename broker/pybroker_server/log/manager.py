@@ -52,6 +52,8 @@ class LogManager:
         self._directory_of: dict[TopicPartition, LogDirectory] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
         """As checkpointed by the last life, for partitions that are opened."""
+        self._cleaned: dict[TopicPartition, int] = {}
+        """Up to where logs were compacted."""
         self._on_failure: DirectoryFailed = lambda partitions: None
         self._checkpointing = asyncio.Lock()
         """One checkpoint of a log at a time: two would write the same files."""
@@ -126,6 +128,7 @@ class LogManager:
     ) -> list[tuple[list[tuple[TopicPartition, str]], tuple[dict[TopicPartition, int], dict[TopicPartition, int]]]]:
         checkpoints = (directory.read_recovery_points(), directory.read_log_starts())
         self._high_watermarks |= directory.read_high_watermarks()
+        self._cleaned |= directory.read_cleaned_offsets()
         found = list(directory.partitions().items())
         return [(found[first : first + _LOGS_PER_JOB], checkpoints) for first in range(0, len(found), _LOGS_PER_JOB)]
 
@@ -191,6 +194,7 @@ class LogManager:
         self._logs[key] = log
         self._directory_of[key] = directory
         self._high_watermarks.pop(key, None)
+        self._cleaned.pop(key, None)
         return log
 
     def delete(self, topic: str, partition: int, topic_id: UUID) -> None:
@@ -202,6 +206,7 @@ class LogManager:
         del self._logs[key]
         directory = self._directory_of.pop(key)
         self._high_watermarks.pop(key, None)
+        self._cleaned.pop(key, None)
         log.close()
         if not directory.is_online:
             return
@@ -222,6 +227,14 @@ class LogManager:
     def high_watermark(self, topic: str, partition: int) -> int:
         """As checkpointed by the last life; 0 when it is not known."""
         return self._high_watermarks.get((topic, partition), 0)
+
+    def cleaned_offset(self, log: PartitionLog) -> int | None:
+        """Up to where a log was compacted; None when it never was."""
+        return self._cleaned.get((log.topic, log.partition))
+
+    def note_cleaned(self, log: PartitionLog, offset: int) -> None:
+        """`write_cleaned_offsets` puts it onto the device."""
+        self._cleaned[log.topic, log.partition] = offset
 
     # -- failures
 
@@ -272,6 +285,11 @@ class LogManager:
             lambda log: high_watermarks.get((log.topic, log.partition))
         ):
             directory.write_high_watermarks(offsets)
+
+    def write_cleaned_offsets(self) -> None:
+        """Blocks. Raises OSError."""
+        for directory, offsets in self._offsets_by_directory(self.cleaned_offset):
+            directory.write_cleaned_offsets(offsets)
 
     async def checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         """Gets these logs onto the device with all that recovery needs, and moves their recovery points."""

@@ -82,6 +82,7 @@ class PartitionLog:
         "config",
         "directory",
         "flushed_offset",
+        "is_swapping",
         "log_end_offset",
         "partition",
         "producer_state",
@@ -99,6 +100,8 @@ class PartitionLog:
         self.producer_state = loaded.producer_state
         self.recovery_point = loaded.recovery_point
         self.flushed_offset = loaded.flushed_offset
+        self.is_swapping = False
+        """Compaction puts a segment in the place of others right now: none of them may be dropped."""
         self._disk = disk
         self._epochs = loaded.epochs
         self._epochs_written = -1
@@ -155,14 +158,14 @@ class PartitionLog:
     def update_config(self, config: LogConfig) -> None:
         """Takes effect with the next append or tick."""
         self.config = config
-        self._roll_after_ms = max(config.segment_ms - self._jitter_ms(config), 1)
+        self._roll_after_ms = max(config.roll_ms - self._jitter_ms(config), 1)
         self._reader.segments.active.index_interval_bytes = config.index_interval_bytes
 
     def _jitter_ms(self, config: LogConfig) -> int:
         """Spreads rolls by time over `segment.jitter.ms`: by name, so that every start agrees."""
         if not config.segment_jitter_ms:
             return 0
-        spread = min(config.segment_jitter_ms, config.segment_ms)
+        spread = min(config.segment_jitter_ms, config.roll_ms)
         return (self.topic_id.int + self.partition * 0x9E3779B1) % spread
 
     # -- leader epochs
@@ -363,9 +366,13 @@ class PartitionLog:
         return all_segments[:count]
 
     def replace_segments(self, old: tuple[Segment, ...], new: Segment | None) -> None:
-        """Puts a cleaned segment in the place of those it was made from (compaction). They are not the active one."""
+        """Puts a cleaned segment in the place of those it was made from (compaction). They are not the active one.
+
+        Who reads in the old ones goes on with the files that they keep open.
+        """
         reader = self._reader
-        kept = [segment for segment in reader.segments.all if segment not in old]
+        gone = frozenset(old)
+        kept = [segment for segment in reader.segments.all if segment not in gone]
         merged = sorted([*kept, *([new] if new is not None else [])], key=lambda segment: segment.base_offset)
         reader.segments = Segments(tuple(merged))
         reader.forget_positions()
@@ -415,6 +422,10 @@ class PartitionLog:
             return []
         found = self._reader.aborted_transactions(from_offset, upper_offset)
         return [(entry.producer_id, entry.first_offset) for entry in found]
+
+    def aborted_entries(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
+        """The same as they lie in the transaction indexes. May wait for the device."""
+        return self._reader.aborted_transactions(from_offset, upper_offset)
 
     # -- onto the device
 

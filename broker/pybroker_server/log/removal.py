@@ -43,6 +43,10 @@ class Removal:
 
         self._blocking.submit(mark, marked)
 
+    def remove_marked(self, paths: Sequence[str], delay_ms: int) -> None:
+        """Files that have their `.deleted` name already."""
+        self._later(delay_ms, partial(self._remove_files, list(paths)))
+
     def remove_directory(self, path: str, delay_ms: int) -> None:
         """A partition's directory that has its `-delete` name already."""
         self._later(delay_ms, partial(self._disk.remove_tree, path))

@@ -18,6 +18,7 @@ from pybroker_server.log.batch_scan import scan_batches
 from pybroker_server.log.files import (
     INDEX_SUFFIXES,
     LOG_SUFFIX,
+    SEGMENT_SUFFIXES,
     TIME_INDEX_SUFFIX,
     TRANSACTION_INDEX_SUFFIX,
     segment_file,
@@ -53,6 +54,7 @@ class Segment:
         "_bytes_since_entry",
         "_directory",
         "_disk",
+        "_ending",
         "_file",
         "_indexes",
         "_prefix",
@@ -61,15 +63,18 @@ class Segment:
         "deleted",
         "first_timestamp",
         "index_interval_bytes",
+        "is_cleaned",
+        "is_pinned",
         "max_timestamp",
         "max_timestamp_offset",
         "size",
         "used",
     )
 
-    def __init__(self, disk: Disk, directory: str, base_offset: int, size: int = 0) -> None:
+    def __init__(self, disk: Disk, directory: str, base_offset: int, size: int = 0, *, ending: str = "") -> None:
         self._disk = disk
         self._directory = directory
+        self._ending = ending
         self._prefix = f"{directory}/{segment_file(base_offset, '')}"
         self._file: File | None = None
         self._indexes: Indexes | None = None
@@ -85,18 +90,23 @@ class Segment:
         self.used = True
         """Set by every use, cleared by `close_if_idle`: a second one without use in between closes."""
         self.deleted = False
+        self.is_pinned = False
+        """Compaction reads it or puts it in its place: the file stays open and the indexes in memory, because the path
+        may lead to another file before the last reader of this one is done."""
+        self.is_cleaned = False
+        """Compaction made it in this life of the broker: positions in it that are older than it mean nothing."""
 
     @classmethod
-    def create(cls, disk: Disk, directory: str, base_offset: int) -> Segment:
-        """A new, empty segment; its file exists then. Raises OSError."""
-        segment = cls(disk, directory, base_offset)
+    def create(cls, disk: Disk, directory: str, base_offset: int, *, ending: str = "") -> Segment:
+        """A new, empty segment; its file exists then. `ending` comes after the suffix of each file. Raises OSError."""
+        segment = cls(disk, directory, base_offset, ending=ending)
         segment.discard_leftovers()
         segment._file = disk.open(segment.path(LOG_SUFFIX), create=True)
         segment._indexes = (OffsetIndex(base_offset), TimeIndex(base_offset), TransactionIndex())
         return segment
 
     def path(self, suffix: str) -> str:
-        return self._prefix + suffix
+        return self._prefix + suffix + self._ending
 
     # -- appending (event loop)
 
@@ -237,6 +247,12 @@ class Segment:
                 self.max_timestamp, self.max_timestamp_offset = timestamp, offset
         file.close()
 
+    def read_first_timestamp(self) -> None:
+        """Sets `first_timestamp` from the first batch of a segment that is not empty."""
+        for _, header, _ in scan_batches(self.file(), 0, self.size, chunk_bytes=0, whole=False):
+            self.first_timestamp = header.max_timestamp
+            return
+
     # -- index files
 
     def reset_indexes(self, indexes: Indexes | None = None) -> None:
@@ -290,6 +306,43 @@ class Segment:
             except FileNotFoundError:
                 continue
 
+    # -- compaction
+
+    def pin(self) -> None:
+        """Opens the file and reads the indexes, to be kept until `is_pinned` is taken back."""
+        self.is_pinned = True
+        self.file()
+        self.indexes()
+
+    def sync_all(self) -> None:
+        """Gets the file and the index files onto the device. Blocks."""
+        self.file().sync()
+        for file in self.index_files():
+            try:
+                file.sync()
+            finally:
+                file.close()
+
+    def rename_files(self, ending: str, suffixes: Sequence[str] = SEGMENT_SUFFIXES) -> list[str]:
+        """Gives the files of these suffixes another ending and returns their paths; what is open stays open.
+
+        `take_ending` must follow when all are renamed. Raises OSError.
+        """
+        renamed = []
+        for suffix in suffixes:
+            target = self._prefix + suffix + ending
+            try:
+                self._disk.rename(self.path(suffix), target)
+            except FileNotFoundError:
+                if suffix == LOG_SUFFIX:
+                    raise
+                continue  # most segments have no file of aborted transactions
+            renamed.append(target)
+        return renamed
+
+    def take_ending(self, ending: str) -> None:
+        self._ending = ending
+
     # -- cutting and closing
 
     def truncate(self, position: int, end_offset: int) -> None:
@@ -332,7 +385,7 @@ class Segment:
 
     def close_if_idle(self) -> bool:
         """Closes a sealed segment that was not used since the last call."""
-        if self.used:
+        if self.used or self.is_pinned:
             self.used = False
             return False
         if self._file is None and self._indexes is None:
