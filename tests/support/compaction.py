@@ -158,8 +158,9 @@ def batches_from(log: PartitionLog, offset: int = 0) -> Iterator[tuple[BatchHead
             offset = header.next_offset
 
 
-def records_from(log: PartitionLog, offset: int = 0) -> list[Record]:
-    """Data records from `offset` on, those of aborted transactions included."""
+def records_from(log: PartitionLog, offset: int | None = None) -> list[Record]:
+    """Data records from `offset` or the log's start on, those of aborted transactions included."""
+    offset = log.log_start_offset if offset is None else offset
     return [
         record
         for header, view in batches_from(log, offset)
@@ -178,3 +179,16 @@ def last_values(rows: Sequence[tuple[int, bytes | None, bytes | None]]) -> dict[
     """What a consumer that reads everything knows at the end; deleted keys are not in it."""
     found = {key: value for _, key, value in rows}
     return {key: value for key, value in found.items() if value is not None}
+
+
+def committed_rows(log: PartitionLog) -> list[tuple[int, bytes | None, bytes | None]]:
+    """What a read_committed consumer gets, going by the log's index of aborted transactions."""
+    aborted = log.aborted_entries(log.log_start_offset, log.log_end_offset)
+    return [
+        (record.offset, record.key, record.value)
+        for record in records_from(log)
+        if not any(
+            entry.producer_id == record.source.producer_id and entry.first_offset <= record.offset <= entry.last_offset
+            for entry in aborted
+        )
+    ]

@@ -77,10 +77,13 @@ class CompactionPass:
         self._pay = pay
         self._now_wall_ms = runtime.clock.wall_ms()
         self._offsets = OffsetMap(map_bytes)
+        self._needed: frozenset[Segment] = frozenset()
+        """Segments that this pass has not replaced yet: without one of them it comes to nothing."""
 
     async def run(self) -> PassResult:
         log, dirt = self._log, self._dirt
         sealed = [segment for segment in log.segments[:-1] if segment.base_offset < dirt.end_offset]
+        self._needed = frozenset(sealed)
         # As they are remembered now: what they write later lies beyond the section.
         producers = {
             entry.producer_id: ActiveProducer(entry.batches[-1].last_offset if entry.batches else None, entry.epoch)
@@ -102,6 +105,7 @@ class CompactionPass:
         size = before = sum(segment.size for segment in reached)
         for group in await self._groups(reached, sealed):
             size += await self._clean_group(group, batch_filter, transactions)
+            self._needed -= frozenset(group)
         return PassResult(end_offset, before, size)
 
     async def _fill_map(self, sealed: Sequence[Segment], aborted: Sequence[AbortedTransaction]) -> None:
@@ -170,8 +174,6 @@ class CompactionPass:
         is_ready = False
         try:
             await self._run(partial(_pin, group))
-            if not set(group) <= set(self._log.segments):
-                raise PassGivenUp  # retention was here
             is_ready = True
         finally:
             if not is_ready:
@@ -208,24 +210,33 @@ class CompactionPass:
     # -- work in threads
 
     async def _run(self, work: Callable[[], T]) -> T:
-        result = await self._blocking.run(work)
+        try:
+            result = await self._blocking.run(work)
+        except (OSError, ValueError):
+            self._check()  # what was taken away cannot be read
+            raise
         self._check()
         return result
 
     async def _in_slices(self, work: Generator[int, None, T]) -> T:
         sliced = Sliced(work)
         while not sliced.is_done:
-            moved_bytes = await self._blocking.run(sliced.advance)
+            try:
+                moved_bytes = await self._blocking.run(sliced.advance)
+            except (OSError, ValueError):
+                self._check()
+                raise
             try:
                 await self._pay(moved_bytes)
-                self._check()
+                if not sliced.is_done:  # what is done is the caller's to use or to remove
+                    self._check()
             except PassGivenUp:
                 await self._blocking.run(sliced.close)
                 raise
         return sliced.result
 
     def _check(self) -> None:
-        if not self._may_go_on():
+        if not self._may_go_on() or not self._needed <= frozenset(self._log.segments):
             raise PassGivenUp
 
 

@@ -405,7 +405,7 @@ async def test_a_pass_is_given_up_when_its_log_changes_under_it(tmp_path: Path, 
         steps += 1
         async with compacted_logs(tmp_path / f"{what}-{steps}") as logs:
             log = logs.create(replace(COMPACTED, cleanup_policy=frozenset({COMPACT, DELETE})))
-            fill(logs, 40)
+            fill(logs, 30)
             logs.roll()
             before = last_values(rows_of(log))
             work = logs.runtime.tasks.spawn("pass", logs.cleaner.clean_dirtiest())
@@ -426,11 +426,9 @@ async def test_a_pass_is_given_up_when_its_log_changes_under_it(tmp_path: Path, 
             directory = Path(logs.log.directory)
             if what == "delete":
                 assert rows_of(anew) == [(0, b"k0", b"of the new topic")]
-            elif what == "retain":
-                assert last_values(rows_of(log)) == before or first > 0
-                assert log.segments[0].base_offset == first
             else:
                 assert last_values(rows_of(log)) == before
+                assert log.segments[0].base_offset == first
             await _settle(logs)
             assert [p.name for p in directory.iterdir() if p.name.endswith((".cleaned", ".swap"))] == []
     assert steps > 10
