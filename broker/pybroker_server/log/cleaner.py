@@ -76,7 +76,7 @@ class Cleaner:
         while not self._stopping:
             if not await self.clean_dirtiest() and not self._stopping:
                 await self._write_checkpoint()
-                await self._pauses.wait(min(self._config.log_cleaner_backoff_ms, _LONGEST_MS))
+                await self._pauses.wait(min(max(self._config.log_cleaner_backoff_ms, 1), _LONGEST_MS))
 
     # -- which log
 

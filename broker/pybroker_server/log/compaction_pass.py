@@ -83,6 +83,8 @@ class CompactionPass:
     async def run(self) -> PassResult:
         log, dirt = self._log, self._dirt
         sealed = [segment for segment in log.segments[:-1] if segment.base_offset < dirt.end_offset]
+        if not sealed:
+            raise PassGivenUp  # retention was here since the dirt was measured
         self._needed = frozenset(sealed)
         # As they are remembered now: what they write later lies beyond the section.
         producers = {
