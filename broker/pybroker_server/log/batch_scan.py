@@ -41,7 +41,7 @@ def scan_batches(
     `end`. With `whole=False` the view may hold no more than the header, and batches are skipped over instead of
     read. The view is good until the next one is asked for. Raises ColdRead (only with `nowait`) and OSError.
     """
-    buffer = bytearray(min(chunk_bytes, max(end - start, BATCH_OVERHEAD)))
+    buffer = bytearray(max(min(chunk_bytes, end - start), BATCH_OVERHEAD))
     position = start
     while end - position >= BATCH_OVERHEAD:
         view = memoryview(buffer)

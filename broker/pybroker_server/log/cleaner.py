@@ -105,12 +105,13 @@ class Cleaner:
         return True
 
     async def _pick(self) -> _Task | None:
-        stable_offsets = self._stable_offsets()
+        compacted = [log for log in self._logs.all_logs() if log.config.is_compacted]
+        stable_offsets = self._stable_offsets() if compacted else {}
         best: _Task | None = None
-        for number, log in enumerate(self._logs.all_logs()):
+        for number, log in enumerate(compacted):
             stable = stable_offsets.get((log.topic, log.partition))
             identity = (log.topic, log.partition, log.topic_id)
-            if stable is not None and log.config.is_compacted and identity not in self._uncleanable:
+            if stable is not None and identity not in self._uncleanable:
                 dirt = await self._measure(log, stable)
                 if dirt is not None and (best is None or dirt.ratio > best.dirt.ratio):
                     best = _Task(log, dirt)

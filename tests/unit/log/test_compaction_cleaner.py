@@ -17,6 +17,7 @@ from tests.support.compaction import (
     records_from,
     rows_of,
 )
+from tests.support.dying_disk import DyingDisk
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.records.compression import Codec
@@ -25,6 +26,8 @@ from pybroker_server.log import cleaner as cleaner_module
 from pybroker_server.log.checkpoints import CLEANED_OFFSETS
 from pybroker_server.log.files import LOG_SUFFIX
 from pybroker_server.log.log_config import COMPACT, DELETE
+from pybroker_server.log.manager import AllDirectoriesFailed
+from pybroker_server.runtime.ports import Disk
 
 ABORT, COMMIT = ControlType.ABORT, ControlType.COMMIT
 DAY_MS = 24 * 3600 * 1000
@@ -491,6 +494,49 @@ async def test_it_runs_by_itself_and_looks_again_after_a_pause(tmp_path: Path) -
             await logs.runtime.blocking.run(lambda: None)
         await logs.cleaner.stop()
         assert len(rows_of(log)) == 7
+
+
+async def test_an_old_segment_is_compacted_however_little_of_the_log_it_is(tmp_path: Path) -> None:
+    """Also after a start, when nobody knows how old the segments are (KIP-354)."""
+    config = replace(COMPACTED, min_cleanable_dirty_ratio=1.0, max_compaction_lag_ms=DAY_MS, segment_ms=9 * DAY_MS)
+    async with compacted_logs(tmp_path) as logs:
+        logs.create(config)
+        logs.append((b"k", b"1"), timestamp=logs.time.wall_ms())
+        logs.append((b"k", b"2"), timestamp=logs.time.wall_ms())
+        logs.time.advance_ms(DAY_MS + 1)
+        logs.append((b"k", b"3"), timestamp=logs.time.wall_ms())
+        assert len(logs.log.segments) == 2, "the first was rolled so that it can be compacted in time"
+        await logs.flush()
+        logs.log.close()
+        time = logs.time
+    async with compacted_logs(tmp_path, time=time) as logs:
+        log = await logs.load(config)
+        time.advance_ms(-1)
+        assert not await logs.cleaner.clean_dirtiest()
+        time.advance_ms(1)
+        assert await logs.cleaner.clean_dirtiest()
+        assert [offset for offset, _, _ in rows_of(log)] == [1, 2]
+
+
+async def test_a_device_that_fails_in_the_middle_of_a_swap_takes_its_directory_with_it(tmp_path: Path) -> None:
+    disks: list[DyingDisk] = []
+
+    def wrap(disk: Disk) -> DyingDisk:
+        disks.append(DyingDisk(disk, OSError("no more")))
+        return disks[0]
+
+    lost: list[object] = []
+    with pytest.raises(ExceptionGroup) as failure:
+        async with compacted_logs(tmp_path, wrap=wrap) as logs:
+            log = logs.create()
+            logs.manager.on_directory_failure(lost.extend)
+            fill(logs, 10)
+            logs.roll()
+            disks[0].fails_once = lambda name, path: name == "sync_dir" and any(Path(log.directory).glob("*.swap"))
+            assert not await logs.cleaner.clean_dirtiest()
+            await asyncio.Event().wait()
+    assert failure.group_contains(AllDirectoriesFailed)
+    assert lost == [(TOPIC, 0)]
 
 
 async def test_it_can_be_switched_off(tmp_path: Path) -> None:
