@@ -66,7 +66,7 @@ def local_pybroker(*settings: str) -> Iterator[tuple[Target, float]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "pybroker_server.cli.main", "serve", "--log-dirs", f"{folder}/data"]
+        command = [sys.executable, "-m", "pybroker_server", "serve", "--log-dirs", f"{folder}/data"]
         command += ["--listeners", f"PLAINTEXT://127.0.0.1:{port}", *settings]
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)

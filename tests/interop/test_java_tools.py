@@ -81,11 +81,11 @@ def test_kafka_configs_changes_and_shows_what_was_changed(bootstrap: str, topic:
 
 def test_what_the_console_producer_wrote_the_console_consumer_reads(bootstrap: str, topic: str) -> None:
     lines = [f"key{n}:value {n}" for n in range(30)]
-    _produce(bootstrap, topic, lines, "--property", "parse.key=true", "--property", "key.separator=:")
+    _produce(bootstrap, topic, lines, "--reader-property", "parse.key=true", "--reader-property", "key.separator=:")
     ends = _ends(bootstrap, topic)
     assert sum(ends.values()) == 30
     read: list[str] = []
-    show = ("--property", "print.key=true", "--property", "key.separator=:")
+    show = ("--formatter-property", "print.key=true", "--formatter-property", "key.separator=:")
     for partition, count in ends.items():
         if count:
             read += _consume(bootstrap, topic, partition, count, *show)
@@ -119,7 +119,7 @@ def test_dump_log_finds_our_files_sane(broker_process: BrokerProcess, codec: str
     tool("kafka-topics", *server, "--create", "--topic", name, "--partitions", "1", *small)
     lines = [f"value {n} {'y' * 500}" for n in range(6000)]
     _produce(
-        broker_process.bootstrap, name, lines, "--compression-codec", codec, "--producer-property", "batch.size=4096"
+        broker_process.bootstrap, name, lines, "--compression-codec", codec, "--command-property", "batch.size=4096"
     )
     broker_process.stop()
     folder = Path(broker_process.data_dir, f"{name}-0")
