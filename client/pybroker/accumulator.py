@@ -144,6 +144,11 @@ class PartitionQueue:
         return self._open is None and not self._queue and not self._in_flight and not self._retry
 
     @property
+    def is_filling(self) -> bool:
+        """Whether there is a batch that takes more records."""
+        return self._open is not None
+
+    @property
     def has_unsent(self) -> bool:
         return self._open is not None or bool(self._queue)
 

@@ -215,7 +215,7 @@ class Client:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(self._metadata_max_age):
+                async with asyncio.timeout(self._time_to_next_refresh):
                     await self._refresh_wanted.wait()
             except TimeoutError:
                 pass
@@ -235,6 +235,12 @@ class Client:
                 _end(round_, None)
             # Also after success: a storm of errors must not become a storm of Metadata requests.
             await asyncio.sleep(self._backoff.delay(failures, random.random()) if failures else _REFRESH_INTERVAL)
+
+    @property
+    def _time_to_next_refresh(self) -> float:
+        """Seconds until metadata is asked for unasked: soon while somebody waits for a topic to appear."""
+        is_complete = all(map(self._is_known, self._topics))
+        return self._metadata_max_age if is_complete else min(self._metadata_max_age, _ABSENT_TOPIC_INTERVAL)
 
     async def _refresh_once(self) -> None:
         connection = await self.pool.any()
@@ -289,6 +295,7 @@ class Client:
 
 
 _REFRESH_INTERVAL: Final = 0.02
+_ABSENT_TOPIC_INTERVAL: Final = 0.5
 
 
 def _end(waiters: list[asyncio.Future[None]], error: KafkaError | None) -> None:

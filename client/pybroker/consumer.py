@@ -243,10 +243,14 @@ class Consumer:
         return found
 
     async def ready(self, time_limit: float = _TIME_LIMIT) -> None:
-        """Wait until every topic is there and it is known where to read. Raises `TimeoutError`."""
+        """Wait until every topic is there and it is known where to read. Raises `TimeoutError`, or what a partition
+        failed with."""
         async with asyncio.timeout(time_limit):
             while True:
-                readers = self._usable().readers.values()
+                fetcher = self._usable()
+                for tp in list(fetcher.failures):
+                    raise fetcher.failures.pop(tp)
+                readers = fetcher.readers.values()
                 if self._seen >= set(self._topics) and all(reader.start is None for reader in readers):
                     return
                 self._more.clear()
@@ -258,6 +262,7 @@ class Consumer:
         self._tasks.check()
         if self._fetcher is None:
             raise Closed("the consumer is not open: use it in `async with Consumer(...) as consumer:`")
+        self.client.tasks.check()
         return self._fetcher
 
     def _reader(self, topic: str, partition: int) -> PartitionReader:
@@ -293,6 +298,7 @@ class Consumer:
                         self._add(tp, start)
             self._seen.add(name)
         fetcher.wake()
+        self._more.set()
 
 
 def _is_committed(isolation: str) -> bool:

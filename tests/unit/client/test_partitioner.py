@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -69,5 +70,5 @@ def test_the_same_partition_never_comes_twice_in_a_row() -> None:
     for _ in range(200):
         chosen.append(sticky.current(range(3)))
         sticky.move_on(range(3))
-    assert all(one != next_one for one, next_one in zip(chosen, chosen[1:], strict=False))
+    assert all(one != next_one for one, next_one in pairwise(chosen))
     assert {chosen.count(each) > 40 for each in range(3)} == {True}

@@ -73,7 +73,7 @@ def test_times_are_milliseconds_or_know_their_zone() -> None:
     assert milliseconds(5) == 5
     assert milliseconds(datetime(2020, 9, 13, 12, 26, 40, 123_000, tzinfo=UTC)) == 1_600_000_000_123
     with pytest.raises(ValueError, match="no time zone"):
-        milliseconds(datetime(2020, 1, 1))  # noqa: DTZ001
+        milliseconds(datetime(2020, 1, 1))
 
 
 @pytest.mark.parametrize("bootstrap", ["", " , ", "host:port", "host:0", "host:70000", ":9092", "[::1", []])
