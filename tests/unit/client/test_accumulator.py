@@ -28,6 +28,14 @@ def a_queue(**settings: Any) -> PartitionQueue:
     return PartitionQueue(TP, Settings(**settings), Backoff(first=0.1, most=1.0))
 
 
+def a_known_queue(**settings: Any) -> PartitionQueue:
+    """One that has sent a record already: sequence 0."""
+    queue = a_queue(**settings)
+    add(queue, b"first")
+    queue.on_accepted(take(queue, ME if queue._settings.is_idempotent else None), 0, -1, 0.0, CHANCE)
+    return queue
+
+
 def add(queue: PartitionQueue, *values: bytes, now: float = 0.0) -> Batch:
     """One sealed batch of these values."""
     for value in values:
@@ -83,7 +91,7 @@ def test_a_batch_made_outside_comes_after_what_was_there() -> None:
 
 
 def test_the_first_record_goes_at_once_and_later_ones_linger_while_it_is_under_way() -> None:
-    queue = a_queue(linger=0.5)
+    queue = a_known_queue(linger=0.5)
     assert queue.sendable_at(0.0) is None
     queue.append(0.0, 1_000, None, b"1", None)
     assert queue.sendable_at(0.0) == 0.0
@@ -95,7 +103,7 @@ def test_the_first_record_goes_at_once_and_later_ones_linger_while_it_is_under_w
 
 
 def test_a_full_batch_does_not_linger_and_neither_does_a_flush() -> None:
-    queue = a_queue(linger=5.0, batch_bytes=200)
+    queue = a_known_queue(linger=5.0, batch_bytes=200)
     add(queue, b"1")
     take(queue)
     queue.append(0.0, 1_000, None, b"2", None)
@@ -110,7 +118,7 @@ def test_a_full_batch_does_not_linger_and_neither_does_a_flush() -> None:
 
 @pytest.mark.parametrize(("is_idempotent", "limit"), [(True, 5), (False, 1)])
 def test_only_so_many_batches_are_under_way(is_idempotent: bool, limit: int) -> None:
-    queue = a_queue(is_idempotent=is_idempotent)
+    queue = a_known_queue(is_idempotent=is_idempotent)
     for number in range(7):
         add(queue, b"%d" % number)
     identity = ME if is_idempotent else None
@@ -118,6 +126,19 @@ def test_only_so_many_batches_are_under_way(is_idempotent: bool, limit: int) -> 
     assert queue.sendable_at(0.0) is None
     queue.on_accepted(under_way[0], 0, -1, 0.0, CHANCE)
     assert queue.sendable_at(0.0) == 0.0
+
+
+def test_the_first_batch_goes_alone_until_it_is_accepted() -> None:
+    """A broker takes any sequence from a producer that it does not know: a second batch could overtake the first."""
+    queue = a_queue()
+    for number in range(3):
+        add(queue, b"%d" % number)
+    queue.on_setback(take(queue), NOT_APPENDED, 0.0, CHANCE)
+    first = take(queue)
+    assert queue.sendable_at(1.0) is None
+    queue.on_accepted(first, 0, -1, 1.0, CHANCE)
+    take(queue)
+    assert queue.sendable_at(1.0) is not None
 
 
 def test_nothing_is_sent_before_it_may() -> None:
@@ -132,10 +153,10 @@ def test_nothing_is_sent_before_it_may() -> None:
 
 
 def test_sequences_follow_each_other_by_the_number_of_records() -> None:
-    queue = a_queue()
+    queue = a_known_queue()
     for values in ([b"a", b"b"], [b"c"], [b"d", b"e", b"f"], [b"g"]):
         add(queue, *values)
-    assert [take(queue).stamp for _ in range(4)] == [Stamp(77, 4, sequence) for sequence in (0, 2, 3, 6)]
+    assert [take(queue).stamp for _ in range(4)] == [Stamp(77, 4, sequence) for sequence in (1, 3, 4, 7)]
 
 
 def test_sequences_begin_anew_after_the_last_one() -> None:
@@ -160,7 +181,7 @@ def test_without_idempotence_there_are_no_stamps() -> None:
 
 
 def test_a_retry_never_overtakes_and_keeps_its_stamp() -> None:
-    queue = a_queue()
+    queue = a_known_queue()
     batches = [add(queue, b"%d" % number) for number in range(5)]
     under_way = [take(queue) for _ in range(3)]
     stamps = [batch.stamp for batch in under_way]
@@ -173,7 +194,7 @@ def test_a_retry_never_overtakes_and_keeps_its_stamp() -> None:
     again = [take(queue) for _ in range(4)]
     assert again == [batches[0], batches[1], batches[3], batches[4]]
     assert [batch.stamp for batch in again[:2]] == stamps[:2]
-    assert [batch.stamp for batch in again[2:]] == [Stamp(77, 4, 3), Stamp(77, 4, 4)]
+    assert [batch.stamp for batch in again[2:]] == [Stamp(77, 4, 4), Stamp(77, 4, 5)]
 
 
 def test_waits_grow_with_setbacks_in_a_row() -> None:
@@ -187,7 +208,7 @@ def test_waits_grow_with_setbacks_in_a_row() -> None:
 
 
 def test_a_gap_is_followed_by_a_new_epoch_from_sequence_0() -> None:
-    queue = a_queue()
+    queue = a_known_queue()
     for number in range(3):
         add(queue, b"%d" % number)
     first, second = take(queue), take(queue)
@@ -200,14 +221,14 @@ def test_a_gap_is_followed_by_a_new_epoch_from_sequence_0() -> None:
 
 
 def test_a_batch_that_may_be_in_the_log_keeps_its_stamp_though_there_is_a_gap() -> None:
-    queue = a_queue()
+    queue = a_known_queue()
     for number in range(3):
         add(queue, b"%d" % number)
     first, second = take(queue), take(queue)
     queue.on_setback(second, RETRY, 0.0, CHANCE)
     queue.on_failed(first, Rejected("no"), 0.0, CHANCE)
     assert take(queue) is second
-    assert second.stamp == Stamp(77, 4, 1)
+    assert second.stamp == Stamp(77, 4, 2)
     assert queue.sendable_at(9.0) is None, "nothing new before its fate is known"
     queue.on_setback(second, LOST, 9.0, CHANCE)
     assert take(queue) is second
@@ -281,7 +302,7 @@ def test_nothing_under_way_is_given_up() -> None:
 
 
 def test_at_the_end_everything_fails_in_order() -> None:
-    queue = a_queue()
+    queue = a_known_queue()
     batches = [add(queue, b"%d" % number) for number in range(3)]
     queue.append(0.0, 1_000, None, b"open", None)
     ended: list[int] = []
@@ -324,6 +345,23 @@ def test_the_halves_of_a_batch_hold_what_it_held() -> None:
     assert accumulator.buffered_bytes == 46
     queue.on_failed(take(queue), Rejected("no"), 0.0, CHANCE)
     assert accumulator.buffered_bytes == 0
+
+
+def test_a_partition_is_not_forgotten_while_its_retries_wait_for_the_others() -> None:
+    accumulator = Accumulator(Settings())
+    queue = accumulator.queue(TP)
+    add(queue, b"0")
+    queue.on_accepted(take(queue), 0, -1, 0.0, CHANCE)
+    add(queue, b"1")
+    add(queue, b"2")
+    first, second = take(queue), take(queue)
+    queue.on_setback(first, RETRY, 0.0, CHANCE)
+    accumulator.activate(queue)
+    assert accumulator.active == [queue]
+    assert queue.expires_at() is None
+    queue.on_accepted(second, 2, -1, 0.0, CHANCE)
+    assert accumulator.active == [queue]
+    assert take(queue) is first
 
 
 def test_partitions_take_turns() -> None:
