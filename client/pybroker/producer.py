@@ -403,10 +403,8 @@ class Producer(Generic[K, V]):
                 self._accumulator.queue(batch.tp).is_flushing = True
         self._usable().wake()
         for batch in dict.fromkeys(batches):
-            await wait_done(batch)
-            for leaf in batch.leaves():
-                if not leaf.is_done:
-                    await self._finish([leaf])
+            while unfinished := [leaf for leaf in batch.leaves() if not leaf.is_done]:
+                await wait_done(unfinished[0])  # which may end by being split
 
     def _on_room(self) -> None:
         self._was_full = False
