@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, TypedDict, Unpack
+from uuid import UUID
 
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
 from pybroker.errors import Closed, KafkaError, NotFound
 from pybroker.fetched import Decoder
 from pybroker.fetcher import Fetcher, FetchSettings
-from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition
+from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition, TopicView
 from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import PartitionReader, Start, timestamp_of
 from pybroker.record import Record
@@ -86,7 +87,7 @@ class Consumer:
         self._fetcher: Fetcher | None = None
         self._more = asyncio.Event()
         self._turns: deque[PartitionReader] = deque()
-        self._seen: set[str] = set()
+        self._seen: dict[str, UUID] = {}
         self._stop_listening = _nothing
 
     async def __aenter__(self) -> Consumer:
@@ -228,7 +229,7 @@ class Consumer:
         """
         timestamp_of(start)
         by_node: dict[int, dict[TopicPartition, Start]] = {}
-        for tp in self._usable().readers:
+        for tp in list(self._usable().readers):
             node = self.client.cluster.leader(tp)
             if node == NO_LEADER:
                 node = (await self.client.refresh()).leader(tp)
@@ -251,7 +252,7 @@ class Consumer:
                 for tp in list(fetcher.failures):
                     raise fetcher.failures.pop(tp)
                 readers = fetcher.readers.values()
-                if self._seen >= set(self._topics) and all(reader.start is None for reader in readers):
+                if self._seen.keys() >= set(self._topics) and all(reader.start is None for reader in readers):
                     return
                 self._more.clear()
                 await self._more.wait()
@@ -289,6 +290,8 @@ class Consumer:
             view = cluster.topic(name)
             if view is None or not view.exists:
                 continue
+            if self._seen.get(name, view.topic_id) != view.topic_id:
+                self._start_anew(fetcher, view)
             if not self._given:
                 # Partitions that come later are read from their beginning, whatever `start` is: nothing was missed.
                 start = "earliest" if name in self._seen else self._start
@@ -296,9 +299,20 @@ class Consumer:
                     tp = TopicPartition(name, partition.index)
                     if tp not in fetcher.readers:
                         self._add(tp, start)
-            self._seen.add(name)
+            self._seen[name] = view.topic_id
         fetcher.wake()
         self._more.set()
+
+    def _start_anew(self, fetcher: Fetcher, topic: TopicView) -> None:
+        """The topic was deleted and made again: what is there now is another one's, and nothing of it was read yet."""
+        log.warning("topic %s was deleted and made again: reading it from its beginning", topic.name)
+        for reader in [each for each in fetcher.readers.values() if each.tp.topic == topic.name]:
+            fetcher.failures.pop(reader.tp, None)
+            if self._given or reader.tp.partition < len(topic.partitions):
+                reader.seek("earliest")
+            else:
+                del fetcher.readers[reader.tp]
+                self._turns.remove(reader)
 
 
 def _is_committed(isolation: str) -> bool:
