@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from pybroker.connection import BrokerConnection
-from pybroker.errors import ConnectionFailed, KafkaError, NotFound, Retriable, TimedOut, error_for
+from pybroker.errors import Closed, ConnectionFailed, KafkaError, NotFound, Retriable, TimedOut, error_for
 from pybroker.metadata import Broker, ClusterView, TopicPartition, TopicView
 from pybroker.pool import MAIN, Pool, parse_bootstrap
 from pybroker.retry import Backoff
@@ -103,12 +103,21 @@ class Client:
         self._is_open = True
         self.tasks.spawn("metadata", self._keep_fresh())
 
+    def check(self) -> None:
+        """Raise `Closed` unless it is open, or what ended it."""
+        self.tasks.check()
+        if not self._is_open:
+            raise Closed("the client is not open: use it in `async with`, or what owns it")
+
     async def close(self) -> None:
         """End every task and connection. Harmless when repeated."""
         self._is_open = False
+        # What follows waits, and may be cancelled there: by then all that lives on is on its way out.
+        self.tasks.cancel()
+        self.pool.abort()
+        self._end_round(ConnectionFailed("the client was closed"))
         await self.tasks.close()
         await self.pool.close()
-        self._end_round(ConnectionFailed("the client was closed"))
 
     # What is known of the cluster.
 

@@ -94,6 +94,7 @@ class Consumer:
         self._tasks.check()
         if self._owns_client:
             await self.client.open()
+        self.client.check()
         self._fetcher = Fetcher(
             self.client,
             self._tasks,
@@ -121,10 +122,13 @@ class Consumer:
             fetcher.stop()
             self._stop_listening()
             self.client.untrack(self._topics)
-        await self._tasks.close()
+        self._tasks.cancel()
         self._more.set()
-        if self._owns_client:
-            await self.client.close()
+        try:
+            await self._tasks.close()
+        finally:
+            if self._owns_client:
+                await self.client.close()
 
     # Reading.
 

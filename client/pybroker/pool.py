@@ -161,8 +161,15 @@ class Pool:
             if slot.connection is not None:
                 slot.connection.abort()
 
+    def abort(self) -> None:
+        """Drop every connection."""
+        for slot in self._slots.values():
+            if slot.connection is not None:
+                slot.connection.abort()
+
     async def close(self) -> None:
         """Drop every connection and wait until the sockets are gone."""
+        self.abort()
         slots, self._slots = list(self._slots.values()), {}
         for slot in slots:
             if slot.connection is not None:

@@ -146,6 +146,7 @@ class Producer(Generic[K, V]):
         self._tasks.check()
         if self._owns_client:
             await self.client.open()
+        self.client.check()
         self._stop_listening = self.client.on_update(self._on_metadata)
         self._sender = Sender(self.client, self._accumulator, self._tasks, acks=self._acks)
         return self
@@ -280,13 +281,16 @@ class Producer(Generic[K, V]):
         assert self._sender is not None
         self._sender.stop()
         self._stop_listening()
-        await self._tasks.close()
+        self._tasks.cancel()
         for queue in self._accumulator.queues:
             queue.fail_all(Closed("the producer was closed before the record was acknowledged"))
         self._wake_all()
         self.client.untrack(list(self._topics), may_create=True)
-        if self._owns_client:
-            await self.client.close()
+        try:
+            await self._tasks.close()
+        finally:
+            if self._owns_client:
+                await self.client.close()
 
     # Inside.
 

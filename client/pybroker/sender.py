@@ -218,6 +218,7 @@ class Sender:
 
     def _on_answer(self, node: int, sent: list[_Sent], answer: asyncio.Future[Any]) -> None:
         self._in_flight[node] -= 1
+        sent = [each for each in sent if not each.batch.is_done]  # a producer that was closed has given them up
         error = answer.exception()
         if error is not None:
             self._client.request_refresh()

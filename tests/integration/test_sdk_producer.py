@@ -304,6 +304,22 @@ async def test_a_broker_that_hangs_is_not_waited_for_longer_than_asked(broker_pr
             os.kill(broker_process.pid, signal.SIGCONT)
 
 
+async def test_an_answer_that_comes_after_the_end_disturbs_nobody(
+    broker_process: BrokerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = await new_topic(broker_process.bootstrap)
+    async with Client(broker_process.bootstrap) as client, Admin(client=client) as admin:
+        async with Producer(client, delivery_timeout=0.2) as producer:
+            await producer.send(topic, b"before")
+            os.kill(broker_process.pid, signal.SIGSTOP)
+            delivery = producer.send_nowait(topic, b"v")
+        os.kill(broker_process.pid, signal.SIGCONT)
+        with pytest.raises(Closed, match="closed before the record was acknowledged"):
+            await delivery
+        assert (await admin.topic(topic)).name == topic
+    assert caplog.records == []
+
+
 # The end.
 
 
