@@ -3,7 +3,8 @@
 Rules, all for one end: records of a partition are appended in the order in which they were sent, each once.
 
 - Up to `in_flight_max` batches of a partition are under way at a time, each stamped with the sequence that follows the
-  one before it. Brokers know the last five, hence five.
+  one before it. Brokers know the last five, hence five. But one alone until the first was accepted: a broker that knows
+  nothing of a producer takes any sequence from it, so the second would be written though the first was refused.
 - After a failure nothing more is sent for the partition until every batch under way has come back; then those to be
   tried again are put in front, in their order, with the stamps they had. So a retry never overtakes, and a batch that
   had been appended after all is recognised.
@@ -67,6 +68,7 @@ class PartitionQueue:
         "_epoch",
         "_identity",
         "_in_flight",
+        "_is_known",
         "_needs_epoch",
         "_next_number",
         "_next_sequence",
@@ -91,6 +93,7 @@ class PartitionQueue:
         self._in_flight: list[Batch] = []
         self._retry: list[Batch] = []  # came back, wait for the rest of _in_flight
         self._identity: Identity | None = None
+        self._is_known = False  # the partition's leader has taken a batch of this identity
         self._epoch = 0
         self._next_sequence = 0
         self._needs_epoch = False
@@ -144,12 +147,19 @@ class PartitionQueue:
         return self._open is None and not self._queue and not self._in_flight and not self._retry
 
     @property
+    def is_filling(self) -> bool:
+        """Whether there is a batch that takes more records."""
+        return self._open is not None
+
+    @property
     def has_unsent(self) -> bool:
-        return self._open is not None or bool(self._queue)
+        """Whether there is something to be sent, now or once the others have come back."""
+        return self._open is not None or bool(self._queue) or bool(self._retry)
 
     def sendable_at(self, now: float) -> float | None:
         """The time from which a batch may be sent, in the past for now; None while it depends on an answer."""
-        if self._retry or len(self._in_flight) >= self._settings.partition_in_flight_max:
+        in_flight_max = self._settings.partition_in_flight_max if self._is_known else 1
+        if self._retry or len(self._in_flight) >= in_flight_max:
             return None
         if self._queue:
             if self._needs_epoch and self._in_flight and self._queue[0].stamp is None:
@@ -188,6 +198,7 @@ class PartitionQueue:
     def on_accepted(self, batch: Batch, base_offset: int, append_time: int, now: float, chance: float) -> None:
         self._in_flight.remove(batch)
         self._setbacks = 0
+        self._is_known = batch.stamp is not None
         batch.succeed(base_offset, append_time)
         self._settle(now, chance)
 
@@ -229,6 +240,8 @@ class PartitionQueue:
 
     def expires_at(self) -> float | None:
         """When the oldest batch that is not under way will have been here for too long."""
+        if self._retry:
+            return None
         oldest = self._queue[0] if self._queue else self._open
         return None if oldest is None else oldest.created + self._settings.delivery_timeout
 
@@ -285,6 +298,7 @@ class PartitionQueue:
         self._epoch += 1
         if self._epoch > EPOCH_MAX and self._identity is not None:
             self._spent_producer_id, self._identity = self._identity.producer_id, None
+            self._is_known = False
 
     def _take_number(self) -> tuple[int, ...]:
         self._next_number += 1

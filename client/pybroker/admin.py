@@ -121,6 +121,7 @@ class Admin:
     async def __aenter__(self) -> Admin:
         if self._owns_client:
             await self.client.open()
+        self.client.check()
         return self
 
     async def __aexit__(
@@ -214,7 +215,7 @@ class Admin:
 
     async def topics(self, *, internal: bool = False) -> list[TopicInfo]:
         """Every topic, by name; Kafka's own ones only with `internal`."""
-        response = await self._metadata(None)
+        response = await self._retried("list topics", lambda: self._metadata(None))
         found = [_topic_info(answer) for answer in response.topics if not answer.error_code]
         return sorted((topic for topic in found if internal or not topic.is_internal), key=lambda topic: topic.name)
 
@@ -402,6 +403,7 @@ class Admin:
 
     async def _retried(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Until it succeeds, fails for good, or the time is over."""
+        self.client.check()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         tries = 0

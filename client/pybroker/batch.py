@@ -52,7 +52,6 @@ class Batch:
         "number",
         "parts",
         "record_count",
-        "reports_failure",
         "reserved_bytes",
         "size_bytes",
         "stamp",
@@ -78,7 +77,6 @@ class Batch:
         self.append_time = -1
         self.error: KafkaError | None = None
         self.parts: list[Batch] | None = None  # what became of it when it was too large
-        self.reports_failure = True  # log a failure that nobody looked at
         self._codec = codec
         self._level = level
         self._builder: RecordBatchBuilder | None = RecordBatchBuilder(codec=codec, level=level)
@@ -150,7 +148,6 @@ class Batch:
             parts[index >= half].append(record.timestamp, record.key, record.value, record.headers)
         for part in parts:
             part.seal()
-            part.reports_failure = self.reports_failure
             part.attempts = self.attempts
         parts[0].reserved_bytes = self.reserved_bytes // 2
         parts[1].reserved_bytes = self.reserved_bytes - parts[0].reserved_bytes
@@ -159,9 +156,9 @@ class Batch:
         self._end()
         return parts
 
-    def retrieve(self) -> None:
-        """Somebody looked at what became of one record, so a failure need not be logged for it."""
-        self._retrieved += 1
+    def retrieve(self, count: int = 1) -> None:
+        """Somebody looked at what became of `count` records, so a failure need not be logged for them."""
+        self._retrieved += count
 
     def leaf(self, index: int) -> tuple[Batch, int]:
         """The batch that the record of this index is in by now, and its index there."""
@@ -189,7 +186,7 @@ class Batch:
 
     def __del__(self) -> None:
         missed = self.record_count - self._retrieved
-        if self.error is not None and self.reports_failure and missed > 0:
+        if self.error is not None and missed > 0:
             log.error("%d records for %s were not delivered, and nobody asked: %s", missed, self.tp, self.error)
 
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from pybroker.connection import BrokerConnection
-from pybroker.errors import ConnectionFailed, KafkaError, NotFound, Retriable, TimedOut, error_for
+from pybroker.errors import Closed, ConnectionFailed, KafkaError, NotFound, Retriable, TimedOut, error_for
 from pybroker.metadata import Broker, ClusterView, TopicPartition, TopicView
 from pybroker.pool import MAIN, Pool, parse_bootstrap
 from pybroker.retry import Backoff
@@ -103,12 +103,21 @@ class Client:
         self._is_open = True
         self.tasks.spawn("metadata", self._keep_fresh())
 
+    def check(self) -> None:
+        """Raise `Closed` unless it is open, or what ended it."""
+        self.tasks.check()
+        if not self._is_open:
+            raise Closed("the client is not open: use it in `async with`, or what owns it")
+
     async def close(self) -> None:
         """End every task and connection. Harmless when repeated."""
         self._is_open = False
+        # What follows waits, and may be cancelled there: by then all that lives on is on its way out.
+        self.tasks.cancel()
+        self.pool.abort()
+        self._end_round(ConnectionFailed("the client was closed"))
         await self.tasks.close()
         await self.pool.close()
-        self._end_round(ConnectionFailed("the client was closed"))
 
     # What is known of the cluster.
 
@@ -215,7 +224,7 @@ class Client:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(self._metadata_max_age):
+                async with asyncio.timeout(self._time_to_next_refresh):
                     await self._refresh_wanted.wait()
             except TimeoutError:
                 pass
@@ -235,6 +244,12 @@ class Client:
                 _end(round_, None)
             # Also after success: a storm of errors must not become a storm of Metadata requests.
             await asyncio.sleep(self._backoff.delay(failures, random.random()) if failures else _REFRESH_INTERVAL)
+
+    @property
+    def _time_to_next_refresh(self) -> float:
+        """Seconds until metadata is asked for unasked: soon while somebody waits for a topic to appear."""
+        is_complete = all(map(self._is_known, self._topics))
+        return self._metadata_max_age if is_complete else min(self._metadata_max_age, _ABSENT_TOPIC_INTERVAL)
 
     async def _refresh_once(self) -> None:
         connection = await self.pool.any()
@@ -289,6 +304,7 @@ class Client:
 
 
 _REFRESH_INTERVAL: Final = 0.02
+_ABSENT_TOPIC_INTERVAL: Final = 0.5
 
 
 def _end(waiters: list[asyncio.Future[None]], error: KafkaError | None) -> None:

@@ -1,7 +1,7 @@
 """One connection to one broker: asyncio's transport around the protocol's `ClientConnection`.
 
-Rules: requests are answered in order, so one timer watches the oldest. Whatever goes wrong (a cut, a broken frame, an
-answer that is late) ends the connection and every request on it: after that nobody could tell which answer is whose.
+Rules: requests are answered in order; one timer watches the earliest deadline. Whatever goes wrong (a cut, a broken
+frame, a late answer) ends the connection and every request on it: after that nobody could tell which answer is whose.
 A frame is received into memory of its own, once its length is known and within bounds; records in a response are
 slices of it.
 """
@@ -126,8 +126,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         if expects_response:
             deadline = self._loop.time() + time_limit
             self._waiting.append(_Waiting(answer, deadline))
-            if self._timer is None:
-                self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._watch(deadline)
         else:
             answer.set_result(None)
         self._transport.writelines(pieces)
@@ -232,11 +231,19 @@ class BrokerConnection(asyncio.BufferedProtocol):
         self._timer = None
         if not self._waiting:
             return
-        deadline = self._waiting[0].deadline
+        deadline = min(each.deadline for each in self._waiting)
         if deadline <= self._loop.time():
             self._fail(TimedOut(f"{self.address} did not answer a request in time"))
         else:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._watch(deadline)
+
+    def _watch(self, deadline: float) -> None:
+        """Look at the deadlines then, or before. A timer that a request long answered has left is good enough."""
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _fail(self, error: KafkaError) -> None:
         """The one way in which a connection ends."""

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, TypedDict, Unpack
+from uuid import UUID
 
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
 from pybroker.errors import Closed, KafkaError, NotFound
 from pybroker.fetched import Decoder
 from pybroker.fetcher import Fetcher, FetchSettings
-from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition
+from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition, TopicView
 from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import PartitionReader, Start, timestamp_of
 from pybroker.record import Record
@@ -86,13 +87,14 @@ class Consumer:
         self._fetcher: Fetcher | None = None
         self._more = asyncio.Event()
         self._turns: deque[PartitionReader] = deque()
-        self._seen: set[str] = set()
+        self._seen: dict[str, UUID] = {}
         self._stop_listening = _nothing
 
     async def __aenter__(self) -> Consumer:
         self._tasks.check()
         if self._owns_client:
             await self.client.open()
+        self.client.check()
         self._fetcher = Fetcher(
             self.client,
             self._tasks,
@@ -120,10 +122,13 @@ class Consumer:
             fetcher.stop()
             self._stop_listening()
             self.client.untrack(self._topics)
-        await self._tasks.close()
+        self._tasks.cancel()
         self._more.set()
-        if self._owns_client:
-            await self.client.close()
+        try:
+            await self._tasks.close()
+        finally:
+            if self._owns_client:
+                await self.client.close()
 
     # Reading.
 
@@ -228,7 +233,7 @@ class Consumer:
         """
         timestamp_of(start)
         by_node: dict[int, dict[TopicPartition, Start]] = {}
-        for tp in self._usable().readers:
+        for tp in list(self._usable().readers):
             node = self.client.cluster.leader(tp)
             if node == NO_LEADER:
                 node = (await self.client.refresh()).leader(tp)
@@ -243,11 +248,15 @@ class Consumer:
         return found
 
     async def ready(self, time_limit: float = _TIME_LIMIT) -> None:
-        """Wait until every topic is there and it is known where to read. Raises `TimeoutError`."""
+        """Wait until every topic is there and it is known where to read. Raises `TimeoutError`, or what a partition
+        failed with."""
         async with asyncio.timeout(time_limit):
             while True:
-                readers = self._usable().readers.values()
-                if self._seen >= set(self._topics) and all(reader.start is None for reader in readers):
+                fetcher = self._usable()
+                for tp in list(fetcher.failures):
+                    raise fetcher.failures.pop(tp)
+                readers = fetcher.readers.values()
+                if self._seen.keys() >= set(self._topics) and all(reader.start is None for reader in readers):
                     return
                 self._more.clear()
                 await self._more.wait()
@@ -258,6 +267,7 @@ class Consumer:
         self._tasks.check()
         if self._fetcher is None:
             raise Closed("the consumer is not open: use it in `async with Consumer(...) as consumer:`")
+        self.client.tasks.check()
         return self._fetcher
 
     def _reader(self, topic: str, partition: int) -> PartitionReader:
@@ -284,6 +294,8 @@ class Consumer:
             view = cluster.topic(name)
             if view is None or not view.exists:
                 continue
+            if self._seen.get(name, view.topic_id) != view.topic_id:
+                self._start_anew(fetcher, view)
             if not self._given:
                 # Partitions that come later are read from their beginning, whatever `start` is: nothing was missed.
                 start = "earliest" if name in self._seen else self._start
@@ -291,8 +303,20 @@ class Consumer:
                     tp = TopicPartition(name, partition.index)
                     if tp not in fetcher.readers:
                         self._add(tp, start)
-            self._seen.add(name)
+            self._seen[name] = view.topic_id
         fetcher.wake()
+        self._more.set()
+
+    def _start_anew(self, fetcher: Fetcher, topic: TopicView) -> None:
+        """The topic was deleted and made again: what is there now is another one's, and nothing of it was read yet."""
+        log.warning("topic %s was deleted and made again: reading it from its beginning", topic.name)
+        for reader in [each for each in fetcher.readers.values() if each.tp.topic == topic.name]:
+            fetcher.failures.pop(reader.tp, None)
+            if self._given or reader.tp.partition < len(topic.partitions):
+                reader.seek("earliest")
+            else:
+                del fetcher.readers[reader.tp]
+                self._turns.remove(reader)
 
 
 def _is_committed(isolation: str) -> bool:

@@ -7,7 +7,7 @@ failure that nobody hears of then is logged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pybroker.batch import Batch
 from pybroker.errors import KafkaError
 
-__all__ = ["BatchResult", "Delivery", "FailedRecords", "RecordMetadata", "SendManyFailed", "wait_done"]
+__all__ = ["BatchResult", "Delivery", "FailedRecords", "RecordMetadata", "SendManyFailed", "Share", "wait_done"]
 
 
 class RecordMetadata(NamedTuple):
@@ -65,10 +65,20 @@ class Delivery:
     def partition(self) -> int:
         return self._batch.tp.partition
 
-    @property
-    def batch(self) -> Batch:
-        """The batch that the record was put into."""
-        return self._batch
+    def share(self) -> Share:
+        """The record as a share of the batch that it was put into."""
+        return Share(self._batch, self._index, 1, self._timestamp_ms)
+
+    def join(self, share: Share) -> bool:
+        """Make this record part of a share that it directly follows, if it does."""
+        if (share.batch, share.first + share.count, share.timestamp_ms) != (
+            self._batch,
+            self._index,
+            self._timestamp_ms,
+        ):
+            return False
+        share.count += 1
+        return True
 
     @property
     def is_done(self) -> bool:
@@ -84,7 +94,7 @@ class Delivery:
             self._was_retrieved = True
             batch.retrieve()
         if batch.error is not None:
-            raise batch.error
+            raise batch.error.with_traceback(None)  # one error, many deliveries: their stacks must not add up
         offset = batch.base_offset + index if batch.base_offset >= 0 else -1
         timestamp = batch.append_time if batch.append_time >= 0 else self._timestamp_ms
         return RecordMetadata(batch.tp.topic, batch.tp.partition, offset, timestamp)
@@ -99,6 +109,25 @@ class Delivery:
             await wait_done(batch)
             batch, _ = self._batch.leaf(self._index)
         return self.result()
+
+
+@dataclass(slots=True)
+class Share:
+    """What one sender has in a batch, which others may share: `count` records from index `first` on, of one time."""
+
+    batch: Batch
+    first: int
+    count: int
+    timestamp_ms: int
+
+    def leaves(self) -> Iterator[tuple[Batch, int, int]]:
+        """Where these records are by now: (batch, index of the first, count)."""
+        index, end = self.first, self.first + self.count
+        while index < end:
+            leaf, at = self.batch.leaf(index)
+            count = min(end - index, leaf.record_count - at)
+            yield leaf, at, count
+            index += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +152,21 @@ class BatchResult(Sequence[RecordMetadata]):
     _spans: tuple[tuple[str, int, int, int, int], ...]  # topic, partition, first offset, count, timestamp
 
     @classmethod
-    def of(cls, batches: Sequence[Batch], timestamp_ms: int) -> BatchResult:
+    def of(cls, shares: Iterable[Share]) -> BatchResult:
         """The account of batches that have all ended."""
         spans: list[tuple[str, int, int, int, int]] = []
-        failed: list[FailedRecords] = []
-        for batch in [leaf for each in batches for leaf in each.leaves()]:
-            topic, partition = batch.tp
-            if batch.error is not None:
-                failed.append(FailedRecords(topic, partition, batch.record_count, batch.error))
-            else:
-                time = batch.append_time if batch.append_time >= 0 else timestamp_ms
-                spans.append((topic, partition, batch.base_offset, batch.record_count, time))
-        return cls(sum(span[3] for span in spans), tuple(failed), tuple(spans))
+        failed: dict[Batch, int] = {}
+        for share in shares:
+            for batch, first, count in share.leaves():
+                if batch.error is not None:
+                    batch.retrieve(count)
+                    failed[batch] = failed.get(batch, 0) + count
+                    continue
+                offset = batch.base_offset + first if batch.base_offset >= 0 else -1
+                time = batch.append_time if batch.append_time >= 0 else share.timestamp_ms
+                spans.append((*batch.tp, offset, count, time))
+        failures = [FailedRecords(*batch.tp, count, batch.error) for batch, count in failed.items() if batch.error]
+        return cls(sum(span[3] for span in spans), tuple(failures), tuple(spans))
 
     @property
     def offsets(self) -> dict[int, list[range]]:

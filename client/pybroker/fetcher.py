@@ -13,13 +13,14 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from typing import Any, Final
 from uuid import UUID
 
 from pybroker.client import Client
 from pybroker.connection import BrokerConnection
-from pybroker.errors import CorruptData, KafkaError, error_for
+from pybroker.errors import Closed, CorruptData, KafkaError, error_for
 from pybroker.fetched import Decoder, Fetched
 from pybroker.metadata import NO_LEADER, ZERO_ID, Broker, TopicPartition
 from pybroker.offsets import ask_offsets
@@ -34,7 +35,7 @@ __all__ = ["FetchSettings", "Fetcher"]
 
 log = logging.getLogger("pybroker.consumer")
 
-_LANE: Final = "fetch"
+_lanes = count()
 _VERSION_OF_TOPIC_IDS: Final = 13
 _NO_LEADER_WAIT: Final = 0.1
 _SHORT_WAIT_MS: Final = 50
@@ -80,6 +81,7 @@ class Fetcher:
         self._on_records = on_records
         self._reset = reset
         self._loop = asyncio.get_running_loop()
+        self._lane = f"fetch {next(_lanes)}"  # consumers of one client must not wait for each other's data
         self._fetching: set[int] = set()
         self._connecting: set[int] = set()
         self._setbacks: dict[int, int] = {}
@@ -97,7 +99,7 @@ class Fetcher:
     def stop(self) -> None:
         """Ask for nothing more; answers that still come are dropped."""
         self._is_stopped = True
-        self._client.pool.close_lane(_LANE)
+        self._client.pool.close_lane(self._lane)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -140,7 +142,7 @@ class Fetcher:
     def _serve_node(self, node: int, readers: list[PartitionReader], *, is_short: bool) -> None:
         if node in self._fetching:
             return
-        connection = self._client.pool.ready(node, _LANE)
+        connection = self._client.pool.ready(node, self._lane)
         if connection is None:
             self._connect(node)
             return
@@ -165,13 +167,15 @@ class Fetcher:
 
         def on_done(error: KafkaError | None) -> None:
             self._connecting.discard(node)
-            if error is not None:
+            if isinstance(error, Closed):
+                self._on_records()  # who reads finds out
+            elif error is not None:
                 self._client.request_refresh()
                 self._set_timer(self._loop.time() + _NO_LEADER_WAIT)
             else:
                 self.wake()
 
-        self._client.pool.connect_soon(node, on_done, _LANE)
+        self._client.pool.connect_soon(node, on_done, self._lane)
 
     def _request(
         self, connection: BrokerConnection, readers: list[PartitionReader], is_short: bool

@@ -25,7 +25,7 @@ async def ask_offsets(
     """The offsets that these starts mean, of partitions that `node` leads.
 
     A time after the last record means the end; a negative number that many records before the end, but not before the
-    beginning. Raises `KafkaError` when the broker does not answer.
+    beginning; any other number itself. Raises `KafkaError` when the broker does not answer.
     """
     found = await _ask(client, node, {tp: timestamp_of(start) for tp, start in starts.items()}, read_committed)
     late = [tp for tp, offset in found.items() if offset == -1]
@@ -40,6 +40,9 @@ async def ask_offsets(
                 found[tp] = max(end + back, begin)
             elif isinstance(begin, KafkaError):
                 found[tp] = begin
+    for tp, start in starts.items():
+        if isinstance(start, int) and start >= 0 and isinstance(found.get(tp), int):
+            found[tp] = start
     return found
 
 

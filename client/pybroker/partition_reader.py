@@ -123,11 +123,16 @@ class PartitionReader:
 
 
 def timestamp_of(start: Start) -> int:
-    """`start` in terms of ListOffsets: a special or a time in ms."""
+    """`start` in terms of ListOffsets: a special or a time in ms; for an offset that of the end, to count from.
+
+    Raises ValueError for what is no start.
+    """
     if start == "earliest":
         return EARLIEST
     if isinstance(start, datetime):
         if start.tzinfo is None:
             raise ValueError(f"start={start} has no time zone: datetime.now(UTC) has one")
         return round(start.timestamp() * 1000)
-    return LATEST
+    if start == "latest" or isinstance(start, int):
+        return LATEST
+    raise ValueError(f"start={start!r}: it can be 'earliest', 'latest', an offset, or a datetime with a time zone")

@@ -129,7 +129,7 @@ class Pool:
 
         try:
             self._attempt(node, lane).add_done_callback(told)
-        except ConnectionFailed as error:
+        except KafkaError as error:  # there is no such broker, or the client was closed
             asyncio.get_running_loop().call_soon(on_done, error)
 
     async def any(self) -> BrokerConnection:
@@ -161,8 +161,15 @@ class Pool:
             if slot.connection is not None:
                 slot.connection.abort()
 
+    def abort(self) -> None:
+        """Drop every connection."""
+        for slot in self._slots.values():
+            if slot.connection is not None:
+                slot.connection.abort()
+
     async def close(self) -> None:
         """Drop every connection and wait until the sockets are gone."""
+        self.abort()
         slots, self._slots = list(self._slots.values()), {}
         for slot in slots:
             if slot.connection is not None:
@@ -178,7 +185,8 @@ class Pool:
                 return
 
     def _attempt(self, node: int, lane: str) -> asyncio.Future[BrokerConnection]:
-        """The running attempt for this slot, started if there is none."""
+        """The running attempt for this slot, started if there is none. Raises `Closed`."""
+        self._tasks.check()
         address = self._address_of(node)
         slot = self._slots.get((node, lane))
         if slot is None:

@@ -22,7 +22,7 @@ from pybroker.accumulator import Accumulator, PartitionQueue
 from pybroker.batch import Batch
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
-from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed, wait_done
+from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed, Share, wait_done
 from pybroker.errors import BufferFull, Closed, Fatal, KafkaError, NotFound
 from pybroker.metadata import ClusterView, TopicPartition, TopicView
 from pybroker.partitioner import Sticky, partition_for_key
@@ -138,6 +138,7 @@ class Producer(Generic[K, V]):
         self._tasks = TaskOwner("producer", self._on_task_failure)
         self._topics: dict[str, _Topic] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._was_full = False
         self._sender: Sender | None = None
         self._stop_listening = _nothing
 
@@ -145,6 +146,7 @@ class Producer(Generic[K, V]):
         self._tasks.check()
         if self._owns_client:
             await self.client.open()
+        self.client.check()
         self._stop_listening = self.client.on_update(self._on_metadata)
         self._sender = Sender(self.client, self._accumulator, self._tasks, acks=self._acks)
         return self
@@ -178,7 +180,7 @@ class Producer(Generic[K, V]):
                 )
                 break
             except BufferFull:
-                await self.ready()
+                await self._wait_for_room()
         return await delivery
 
     def send_nowait(
@@ -206,12 +208,11 @@ class Producer(Generic[K, V]):
         time_ms = time.time_ns() // 1_000_000 if timestamp is None else milliseconds(timestamp)
         size = _RECORD_COST_BYTES + (len(key_bytes) if key_bytes else 0) + (len(value_bytes) if value_bytes else 0)
         if not self._accumulator.has_room(size):
+            self._was_full = True
             raise BufferFull(f"{self._accumulator.buffered_bytes} bytes wait to be sent: await producer.ready()")
         queue = state.queues[self._partition(state, key_bytes, partition)]
         batch, index = queue.append(sender.now(), time_ms, key_bytes, value_bytes, record_headers)
         self._accumulator.reserve(batch, size)
-        if batch.is_sealed and key_bytes is None and partition is None:
-            state.sticky.move_on(state.candidates)
         self._accumulator.activate(queue)
         sender.wake()
         return Delivery(batch, index, time_ms)
@@ -232,22 +233,15 @@ class Producer(Generic[K, V]):
         """
         await self._topic(topic)
         time_ms = time.time_ns() // 1_000_000 if timestamp is None else milliseconds(timestamp)
-        batches: list[Batch] = []
+        shares: list[Share] = []
         iterator = iter(values)
-        try:
-            while chunk := list(islice(iterator, _CHUNK_RECORDS)):
-                if self._is_raw and all(map(is_bytes, chunk)):
-                    await self._send_values(topic, cast(list[bytes], chunk), partition, time_ms, batches)
-                else:
-                    await self._send_messages(topic, chunk, partition, time_ms, batches)
-            await self._finish(batches)
-        except BaseException:
-            for batch in batches:
-                batch.reports_failure = True  # nobody will look at a result
-            raise
-        for batch in batches:
-            batch.reports_failure = False  # the result tells
-        result = BatchResult.of(list(dict.fromkeys(batches)), time_ms)
+        while chunk := list(islice(iterator, _CHUNK_RECORDS)):
+            if self._is_raw and all(map(is_bytes, chunk)):
+                await self._send_values(topic, cast(list[bytes], chunk), partition, time_ms, shares)
+            else:
+                await self._send_messages(topic, chunk, partition, time_ms, shares)
+        await self._finish([share.batch for share in shares])
+        result = BatchResult.of(shares)
         if result.failed:
             raise SendManyFailed(result)
         return result
@@ -260,8 +254,8 @@ class Producer(Generic[K, V]):
         await self._topic(topic)
 
     async def ready(self) -> None:
-        """Wait until there is room for more."""
-        while not self._accumulator.has_room(_RECORD_COST_BYTES):
+        """Wait until there is room for more: after `BufferFull`, until something has left the buffer since."""
+        while self._was_full or not self._accumulator.has_room(_RECORD_COST_BYTES):
             await self._wait_for_room()
         self._usable()
 
@@ -287,13 +281,16 @@ class Producer(Generic[K, V]):
         assert self._sender is not None
         self._sender.stop()
         self._stop_listening()
-        await self._tasks.close()
+        self._tasks.cancel()
         for queue in self._accumulator.queues:
             queue.fail_all(Closed("the producer was closed before the record was acknowledged"))
         self._wake_all()
         self.client.untrack(list(self._topics), may_create=True)
-        if self._owns_client:
-            await self.client.close()
+        try:
+            await self._tasks.close()
+        finally:
+            if self._owns_client:
+                await self.client.close()
 
     # Inside.
 
@@ -333,10 +330,14 @@ class Producer(Generic[K, V]):
             return partition
         if key is not None:
             return partition_for_key(key, topic.count)
-        return topic.sticky.current(topic.candidates)
+        current = topic.sticky.current(topic.candidates)
+        if not topic.queues[current].is_filling:  # its batch is full or gone
+            topic.sticky.move_on(topic.candidates)
+            current = topic.sticky.current(topic.candidates)
+        return current
 
     async def _send_values(
-        self, topic: str, values: Sequence[bytes], partition: int | None, time_ms: int, batches: list[Batch]
+        self, topic: str, values: Sequence[bytes], partition: int | None, time_ms: int, shares: list[Share]
     ) -> None:
         """Makes whole batches of values, without looking at each."""
         ends = list(accumulate(map(len, values), initial=0))
@@ -360,13 +361,12 @@ class Producer(Generic[K, V]):
             queue.enqueue(batch)
             self._accumulator.reserve(batch, size)
             self._accumulator.activate(queue)
-            batches.append(batch)
-            state.sticky.move_on(state.candidates)
+            shares.append(Share(batch, 0, count, time_ms))
             sender.wake()
             first += count
 
     async def _send_messages(
-        self, topic: str, values: Sequence[Any], partition: int | None, time_ms: int, batches: list[Batch]
+        self, topic: str, values: Sequence[Any], partition: int | None, time_ms: int, shares: list[Share]
     ) -> None:
         for value in values:
             message = value if type(value) is Message else Message(value)
@@ -385,8 +385,8 @@ class Producer(Generic[K, V]):
                     break
                 except BufferFull:
                     await self._wait_for_room()
-            if not batches or batches[-1] is not delivery.batch:
-                batches.append(delivery.batch)
+            if not shares or not delivery.join(shares[-1]):
+                shares.append(delivery.share())
 
     async def _wait_for_room(self) -> None:
         """Until some batch has ended: the room that is there may be too small for what is to be sent."""
@@ -407,12 +407,11 @@ class Producer(Generic[K, V]):
                 self._accumulator.queue(batch.tp).is_flushing = True
         self._usable().wake()
         for batch in dict.fromkeys(batches):
-            await wait_done(batch)
-            for leaf in batch.leaves():
-                if not leaf.is_done:
-                    await self._finish([leaf])
+            while unfinished := [leaf for leaf in batch.leaves() if not leaf.is_done]:
+                await wait_done(unfinished[0])  # which may end by being split
 
     def _on_room(self) -> None:
+        self._was_full = False
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

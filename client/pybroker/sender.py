@@ -17,7 +17,7 @@ from pybroker.accumulator import Accumulator, Identity, PartitionQueue
 from pybroker.batch import Batch
 from pybroker.client import Client
 from pybroker.connection import BrokerConnection
-from pybroker.errors import Fatal, KafkaError, Rejected, Retriable, error_for
+from pybroker.errors import Closed, Fatal, KafkaError, Rejected, Retriable, error_for
 from pybroker.metadata import NO_LEADER, ZERO_ID, Broker
 from pybroker.pool import MAIN
 from pybroker.retry import Backoff, ProduceVerdict, produce_verdict, stales_metadata
@@ -68,6 +68,11 @@ class Sender:
     def is_busy(self) -> bool:
         """Whether requests are under way."""
         return any(self._in_flight.values())
+
+    @property
+    def _broker_time_limit(self) -> float:
+        """Seconds that a broker may take for an answer: no longer than anybody waits for it."""
+        return min(self._client.request_timeout, self._accumulator.settings.delivery_timeout)
 
     def now(self) -> float:
         """Seconds of the clock that batches are timed by."""
@@ -151,6 +156,9 @@ class Sender:
 
         def on_done(error: KafkaError | None) -> None:
             self._connecting.discard(node)
+            if isinstance(error, Closed):
+                self._fail_everything(error)
+                return
             if error is not None:
                 self._client.request_refresh()
             self.wake()
@@ -164,7 +172,7 @@ class Sender:
             answer = connection.submit(
                 request,
                 version,
-                self._client.request_timeout + _ANSWER_SLACK,
+                self._broker_time_limit + _ANSWER_SLACK,
                 expects_response=self._acks != 0,
             )
         except Retriable:
@@ -197,7 +205,7 @@ class Sender:
         request = ProduceRequest(
             transactional_id=None,
             acks=self._acks,
-            timeout_ms=int(self._client.request_timeout * 1000),
+            timeout_ms=int(self._broker_time_limit * 1000),
             topic_data=list(topics.values()),
         )
         return request, version
@@ -210,6 +218,7 @@ class Sender:
 
     def _on_answer(self, node: int, sent: list[_Sent], answer: asyncio.Future[Any]) -> None:
         self._in_flight[node] -= 1
+        sent = [each for each in sent if not each.batch.is_done]  # a producer that was closed has given them up
         error = answer.exception()
         if error is not None:
             self._client.request_refresh()
@@ -272,6 +281,10 @@ class Sender:
             queue.on_failed(batch, error, self._loop.time(), random.random())
             self._accumulator.activate(queue)
 
+    def _fail_everything(self, error: KafkaError) -> None:
+        for queue in self._accumulator.queues:
+            queue.fail_all(error)
+
     # Now and then.
 
     async def _ask_identity(self) -> None:
@@ -293,8 +306,7 @@ class Sender:
             except KafkaError as failure:
                 error = failure
             if not isinstance(error, Retriable) and error.code is not ErrorCode.UNKNOWN_SERVER_ERROR:
-                for queue in self._accumulator.queues:
-                    queue.fail_all(error)
+                self._fail_everything(error)
                 break
             attempt += 1
             await asyncio.sleep(backoff.delay(attempt, random.random()))

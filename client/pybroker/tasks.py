@@ -54,12 +54,17 @@ class TaskOwner:
     def task_count(self) -> int:
         return len(self._tasks)
 
+    def cancel(self) -> None:
+        """Cancel every task, and take no more."""
+        self._is_closed = True
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
     async def close(self) -> None:
         """Cancel every task and wait until all have ended. Harmless when repeated."""
-        self._is_closed = True
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
+        self.cancel()
+        tasks = self._tasks - {asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks)
 
