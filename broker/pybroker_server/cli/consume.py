@@ -18,7 +18,7 @@ import click
 from pybroker_server.cli.offset_questions import resolve
 from pybroker_server.cli.offsets import OffsetError, OffsetRange, parse_offset
 from pybroker_server.cli.record_format import FormatError, ShownRecord, as_json, compile_format
-from pybroker_server.cli.remote import bootstrap_option, run_async
+from pybroker_server.cli.remote import bootstrap_option, client_of, run_async
 from pybroker_server.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def consume(
         raise click.UsageError(str(error)) from None
 
     async def work() -> None:
-        from pybroker import Client, Consumer
+        from pybroker import Consumer
 
-        async with Client(bootstrap) as client:
+        async with client_of(bootstrap) as client:
             bounds = await _bounds(client, topics, partitions, wanted)
             reader = Consumer(client=client, partitions=list(bounds.begins), isolation=isolation)  # type: ignore[arg-type]
             async with reader as consumer:

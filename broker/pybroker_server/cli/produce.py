@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pybroker_server.cli.remote import bootstrap_option, key_values, run_async
+from pybroker_server.cli.remote import bootstrap_option, client_of, key_values, run_async
 
 if TYPE_CHECKING:
     from pybroker import Message
@@ -71,7 +71,7 @@ def produce(
 
         options: dict[str, Any] = {"acks": acks if acks == "all" else int(acks), "compression": compression}
         sent = 0
-        async with Producer(bootstrap, **options) as producer:
+        async with client_of(bootstrap) as client, Producer(client, **options) as producer:
             async for lines in _lines():
                 sent += len(await producer.send_many(topic, [message(line) for line in lines]))
         return sent

@@ -14,13 +14,15 @@ import click
 from pybroker_server.cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_UNREACHABLE, EXIT_USAGE, CliError
 
 if TYPE_CHECKING:
-    from pybroker import Admin
+    from pybroker import Admin, Client
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
+_CONNECT_TIMEOUT_S: Final = 3.0
 _HINTS: Final = {
+    "TOPIC_ALREADY_EXISTS": "--if-not-exists leaves it as it is",
     "INVALID_TOPIC_EXCEPTION": "a name has 1 to 249 of letters, digits, dot, underscore and dash",
     "INVALID_CONFIG": "`pybroker topic config TOPIC` lists every key with its value",
     "INVALID_REPLICATION_FACTOR": "`pybroker topic describe` shows the brokers; there cannot be more replicas",
@@ -41,12 +43,19 @@ def bootstrap_option(function: F) -> F:
     )(function)
 
 
+def client_of(bootstrap: str) -> Client:
+    """A client for a command: somebody waits in front of it, so one that reaches no broker says so soon."""
+    from pybroker import Client
+
+    return Client(bootstrap, client_id="pybroker-cli", connect_timeout=_CONNECT_TIMEOUT_S)
+
+
 def ask(bootstrap: str, what: str, work: Callable[[Admin], Awaitable[T]]) -> T:
     """Runs `work` with an admin of the cluster. Errors of the cluster end the command in words."""
     from pybroker import Admin
 
     async def run() -> T:
-        async with Admin(bootstrap) as admin:
+        async with client_of(bootstrap) as client, Admin(client=client) as admin:
             return await work(admin)
 
     return run_async(what, run)
