@@ -46,8 +46,9 @@ class EtcdStore:
     @classmethod
     async def open(cls, options: EtcdOptions, runtime: Runtime) -> EtcdStore:
         """Raises StoreError when no member answers or the first that does refuses."""
-        http = await EtcdHttp.open(options, runtime)
-        store = cls(http, Keyspace(options.prefix), runtime)
+        keyspace = Keyspace(options.prefix)
+        http = await EtcdHttp.open(options, keyspace.progress, runtime)
+        store = cls(http, keyspace, runtime)
         try:
             await store.get(b"cluster")
         except BaseException:

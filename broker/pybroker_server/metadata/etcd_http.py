@@ -35,7 +35,7 @@ _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
 _HINTS = {
     "user name is empty": "etcd asks who we are: write etcd://user@host...?password-file=/path of a file",
     "authentication failed": "check the user before the @ and what is in the password file",
-    "authentication is not enabled": "take user and password-file out of the URL, or enable it with etcdctl auth enable",
+    "authentication is not enabled": "take user and password-file out of the URL, or run etcdctl auth enable",
     "permission denied": "grant the user's role readwrite on the prefix of the URL",
     "database space exceeded": "free some: etcdctl compact, defrag, then alarm disarm",
     "request is too large": "start etcd with a higher --max-request-bytes",
@@ -64,8 +64,11 @@ class MemberFailedError(Exception):
 class EtcdHttp:
     """Made by `open`; `close` ends every request and stream with an error."""
 
-    def __init__(self, options: EtcdOptions, session: aiohttp.ClientSession, password: str, timers: Timers) -> None:
+    def __init__(
+        self, options: EtcdOptions, session: aiohttp.ClientSession, password: str, own_key: bytes, timers: Timers
+    ) -> None:
         self._endpoints = options.endpoints
+        self._own_key = own_key
         self._user = options.user
         self._password = password
         self._session = session
@@ -79,8 +82,11 @@ class EtcdHttp:
         self.is_closed = False
 
     @classmethod
-    async def open(cls, options: EtcdOptions, runtime: Runtime) -> EtcdHttp:
-        """Asks nobody yet. Raises StoreError when a file of the options cannot be used."""
+    async def open(cls, options: EtcdOptions, own_key: bytes, runtime: Runtime) -> EtcdHttp:
+        """Asks nobody yet. `own_key`: one that we may read; a member is tried with it before it is used.
+
+        Raises StoreError when a file of the options cannot be used.
+        """
         password = ""
         tls: ssl.SSLContext | bool = True
         if options.password_file:
@@ -93,7 +99,7 @@ class EtcdHttp:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
-        return cls(options, session, password, runtime.timers)
+        return cls(options, session, password, own_key, runtime.timers)
 
     async def close(self) -> None:
         self.is_closed = True
@@ -189,7 +195,7 @@ class EtcdHttp:
         if self._user and not self._token:
             await self._authenticate(endpoint, "")
         if endpoint not in self._verified:
-            await self._post_authorized(endpoint, "/v3/kv/range", {"key": text(b"\0"), "keys_only": True})
+            await self._post_authorized(endpoint, "/v3/kv/range", {"key": text(self._own_key)})
             self._verified.add(endpoint)
 
     async def _authenticate(self, endpoint: str, stale: str) -> None:

@@ -85,7 +85,7 @@ class EtcdWatch:
             endpoint = self._http.current
             try:
                 return await self._http.open_stream("/v3/watch", self._keyspace.watch(max(self._covered, 1)))
-            except MemberFailedError as error:
+            except (MemberFailedError, EtcdRefusedError) as error:
                 self._on_failure(endpoint, error)
 
     def _on_failure(self, endpoint: str, error: Exception) -> None:

@@ -25,7 +25,7 @@ async def open_store(url: str, runtime: Runtime) -> MetadataStore:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise StoreUrlError(f"metadata.store.url: {url!r} is no URL: {error}") from None
+        raise StoreUrlError(f"metadata.store.url is no URL: {error}") from None
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         known = ", ".join(f"{scheme}://" for scheme in _OPENERS)
