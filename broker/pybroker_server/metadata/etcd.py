@@ -56,6 +56,11 @@ class EtcdStore:
             raise
         return store
 
+    @property
+    def member_in_use(self) -> str:
+        """Base URL of the member that is asked next."""
+        return self._http.current
+
     async def get(self, key: bytes) -> tuple[KeyValue | None, int]:
         answer = await self._http.read("/v3/kv/range", {"key": text(self._keyspace.key(key))})
         found = answer.get("kvs", [])

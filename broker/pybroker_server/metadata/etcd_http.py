@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -340,7 +341,8 @@ def _connect_words(error: aiohttp.ClientConnectorError) -> str:
         return f"its certificate is not trusted ({error.certificate_error}); name its authority with ?ca=/path"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the name is not known"
-    return error.os_error.strerror or str(error.os_error)
+    code = error.os_error.errno
+    return os.strerror(code) if code is not None and code > 0 else str(error.os_error)
 
 
 def _read(runtime: Runtime, path: str) -> bytes:

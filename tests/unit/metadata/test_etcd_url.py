@@ -75,7 +75,8 @@ def test_files_of_certificates_imply_tls() -> None:
 )
 async def test_what_cannot_be_meant_is_refused(url: str, says: str) -> None:
     async with manual_runtime(ManualTime()) as runtime:
-        with pytest.raises(StoreUrlError, match="metadata.store.url") as refused:
+        with pytest.raises(StoreUrlError) as refused:
             await open_store(url, runtime)
+    assert str(refused.value).startswith("metadata.store.url")
     assert says in str(refused.value)
     assert "secret" not in str(refused.value)
