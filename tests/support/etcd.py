@@ -12,12 +12,11 @@ import json
 import os
 import shutil
 import signal
-import ssl
+import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +44,14 @@ def etcd_program() -> str:
 class Etcd:
     """One member: starts, is killed, is stopped in its tracks, starts again; data and ports stay the same."""
 
-    def __init__(self, data_dir: Path, *, name: str = "m0", tls_flags: Sequence[str] = ()) -> None:
+    def __init__(self, data_dir: Path, *, name: str = "m0", flags: Sequence[str] = (), scheme: str = "http") -> None:
         self.data_dir = data_dir
         self.name = name
-        scheme = "https" if tls_flags else "http"
         self.address = f"127.0.0.1:{free_port()}"
         self.endpoint = f"{scheme}://{self.address}"
         self.peer_url = f"http://127.0.0.1:{free_port()}"
         self.initial_cluster = f"{name}={self.peer_url}"
-        self._tls_flags = tls_flags
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -68,7 +66,7 @@ class Etcd:
                     *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
                     *("--initial-cluster", self.initial_cluster),
                     *TICK_FLAGS,
-                    *self._tls_flags,
+                    *self._flags,
                 ],
                 env={key: value for key, value in os.environ.items() if not key.startswith("ETCD_")},
                 stdin=subprocess.DEVNULL,
@@ -81,9 +79,16 @@ class Etcd:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Ready: it answers a read with a quorum behind it, or a TLS member accepts connections."""
+        """Ready: it answers a read with a quorum behind it. One that speaks TLS has to listen only."""
+        self._wait_until(self._listens if self.endpoint.startswith("https") else self._answers)
+
+    def wait_until_listening(self) -> None:
+        """Which etcd does before it answers, and is all that can be seen of one with authentication."""
+        self._wait_until(self._listens)
+
+    def _wait_until(self, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
+        while not is_ready():
             assert self._process is not None
             assert self._process.poll() is None, f"etcd ended:\n{self._log()}"
             assert time.monotonic() < deadline, f"etcd is not ready:\n{self._log()}"
@@ -122,17 +127,21 @@ class Etcd:
         end = prefix[:-1] + bytes([prefix[-1] + 1])
         self.call("/v3/kv/deleterange", {"key": encoded(prefix), "range_end": encoded(end)})
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         answer = self.call("/v3/kv/range", {"key": encoded(b"\0"), "range_end": encoded(b"\0"), "keys_only": True})
         return [base64.b64decode(found["key"]) for found in answer.get("kvs", [])]
 
     def _answers(self) -> bool:
         try:
-            if self._tls_flags:
-                ssl.get_server_certificate(_host_port(self.address), timeout=1)
-            else:
-                self.call("/v3/kv/range", {"key": encoded(b"ready")})
-        except (OSError, urllib.error.URLError):
+            self.call("/v3/kv/range", {"key": encoded(b"ready")})
+        except OSError:
+            return False
+        return True
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", int(self.address.rpartition(":")[2])), 1).close()
+        except OSError:
             return False
         return True
 
@@ -166,9 +175,9 @@ class EtcdCluster:
 
 
 @contextlib.contextmanager
-def running_etcd(directory: Path, *, tls_flags: Sequence[str] = ()) -> Iterator[Etcd]:
+def running_etcd(directory: Path, *, flags: Sequence[str] = (), scheme: str = "http") -> Iterator[Etcd]:
     """One member for the length of a block."""
-    etcd = Etcd(directory / "etcd", tls_flags=tls_flags)
+    etcd = Etcd(directory / "etcd", flags=flags, scheme=scheme)
     try:
         etcd.start()
         yield etcd
@@ -184,7 +193,7 @@ def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-async def etcd(tmp_path: Path) -> AsyncIterator[Etcd]:
+def etcd(tmp_path: Path) -> Iterator[Etcd]:
     """A member of the test's own, to be killed and started again."""
     with running_etcd(tmp_path) as started:
         yield started
@@ -192,8 +201,3 @@ async def etcd(tmp_path: Path) -> AsyncIterator[Etcd]:
 
 def encoded(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
-
-
-def _host_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)

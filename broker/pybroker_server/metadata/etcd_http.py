@@ -9,6 +9,7 @@ else in this room, and this module only by a broker whose store is an etcd: the 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import ssl
@@ -229,7 +230,8 @@ class EtcdHttp:
     async def _send(self, endpoint: str, path: str, body: Json, token: str) -> aiohttp.ClientResponse:
         headers = {"Authorization": token} if token else {}
         try:
-            return await self._session.post(endpoint + path, data=json.dumps(body), headers=headers)
+            data = io.BytesIO(json.dumps(body).encode())
+            return await self._session.post(endpoint + path, data=data, headers=headers)
         except aiohttp.ClientConnectorError as error:
             raise _NotConnectedError(_connect_words(error)) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -333,6 +335,8 @@ def _words(error: Exception) -> str:
         return f"no answer within {ATTEMPT_MS / 1000:g} s"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection"
+    if "ALERT_BAD_CERTIFICATE" in str(error) or "ALERT_CERTIFICATE_REQUIRED" in str(error):
+        return "it does not take our certificate, or wants one: name it with cert and key in the URL"
     return str(error) or type(error).__name__
 
 
