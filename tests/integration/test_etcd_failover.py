@@ -171,10 +171,12 @@ async def test_a_member_of_another_cluster_is_not_written_to(tmp_path: Path) -> 
         async with opened(f"etcd://{own.address},{stranger.address}") as store:
             await put(store, b"k")
             own.kill()
-            with pytest.raises(StoreError, match=f"{stranger.endpoint} is of another etcd cluster"):
+            with pytest.raises(StoreError, match=f"{stranger.endpoint}: it is of another etcd cluster"):
                 await store.get(b"k")
             with pytest.raises(StoreError, match="another etcd cluster"):
                 await put(store, b"k", b"elsewhere")
+            own.start()
+            await put(store, b"k", b"back")
         assert stranger.all_keys() == []
 
 

@@ -24,6 +24,7 @@ from pybroker_server.metadata.store import StoreError
 from pybroker_server.runtime.ports import Timers
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.runtime.time_limit import time_limit
+from pybroker_server.telemetry.events import get_logger
 
 ATTEMPT_MS = 3_000
 """What one member gets to answer. With three members, a lease of ten seconds survives two that hang."""
@@ -32,7 +33,9 @@ _SHOWN_CHARACTERS = 120
 
 _CANCELLED, _UNKNOWN, _DEADLINE_EXCEEDED, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 1, 2, 4, 13, 14, 16
 _MEMBER_IN_TROUBLE = frozenset({_CANCELLED, _UNKNOWN, _DEADLINE_EXCEEDED, _INTERNAL, _UNAVAILABLE})
-"""gRPC codes after which another member may do better: no leader, a leader that changed, no quorum in time."""
+"""gRPC codes after which another member may do better: no leader, a leader that changed, no quorum in time. An error
+without a code is none of etcd's own."""
+_NOT_ETCD = "it answers with JSON that is none of etcd's"
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
 _HINTS = {
     "user name is empty": "etcd asks who we are: write etcd://user@host...?password-file=/path of a file",
@@ -43,6 +46,8 @@ _HINTS = {
     "request is too large": "start etcd with a higher --max-request-bytes",
 }
 
+_log = get_logger("pybroker.metadata")
+
 
 class EtcdRefusedError(StoreError):
     """etcd answered with an error: what was asked did not happen, unless `is_trouble`."""
@@ -51,7 +56,7 @@ class EtcdRefusedError(StoreError):
         hint = next((f"; {hint}" for words, hint in _HINTS.items() if words in reason), "")
         super().__init__(f"etcd at {endpoint} refused: {reason.removeprefix('etcdserver: ')}{hint}")
         self.reason = reason
-        self.is_trouble = code in _MEMBER_IN_TROUBLE
+        self.is_trouble = code in _MEMBER_IN_TROUBLE or code == 0
         """The member could not do its work; whether a write happened is unknown."""
 
     @property
@@ -61,6 +66,19 @@ class EtcdRefusedError(StoreError):
 
 class MemberFailedError(Exception):
     """No answer, or none that can be used; the text names neither the member nor what was asked."""
+
+
+def unrefused(endpoint: str, answer: Any, status: int) -> Json:
+    """The answer, if it tells no error, which etcd 3.4, 3.5 and 3.6 spell differently. Raises EtcdRefusedError."""
+    if not isinstance(answer, dict):
+        raise MemberFailedError(_NOT_ETCD)
+    error = answer.get("error")
+    fields = error if isinstance(error, dict) else answer
+    code = number(fields, "grpc_code" if "grpc_code" in fields else "code")
+    if error or status != 200:
+        reason = fields.get("message") or error or f"HTTP status {status}"
+        raise EtcdRefusedError(endpoint, str(reason), code)
+    return answer
 
 
 class EtcdHttp:
@@ -167,8 +185,11 @@ class EtcdHttp:
             raise MemberFailedError(f"it began a stream with HTTP status {response.status}")
         return EtcdStream(endpoint, response)
 
-    def leave(self, endpoint: str) -> None:
+    def leave(self, endpoint: str, reason: str) -> None:
         """The next request goes to another member, if there is one."""
+        if endpoint in self._verified and not self.is_closed:
+            # Once for each time that it fails, not for each request that finds it so.
+            _log.warning("etcd_member_failed", member=endpoint, reason=reason)
         self._verified.discard(endpoint)
         if self.current == endpoint:
             self._current = (self._current + 1) % len(self._endpoints)
@@ -186,7 +207,7 @@ class EtcdHttp:
 
     def _note(self, failures: list[str], endpoint: str, reason: str) -> None:
         failures.append(f"{endpoint}: {reason}")
-        self.leave(endpoint)
+        self.leave(endpoint, reason)
 
     def _nobody_answers(self, failures: list[str]) -> StoreError:
         told = "; ".join(dict.fromkeys(failures))
@@ -203,7 +224,7 @@ class EtcdHttp:
     async def _authenticate(self, endpoint: str, stale: str) -> None:
         """A token in place of `stale`, unless another request brought one in the meantime."""
         async with self._authenticating:
-            if self._token != stale:
+            if self._token and self._token != stale:
                 return
             self._token = ""
             answer = await self._post(
@@ -231,7 +252,7 @@ class EtcdHttp:
         headers = {"Authorization": token} if token else {}
         try:
             data = io.BytesIO(json.dumps(body).encode())
-            return await self._session.post(endpoint + path, data=data, headers=headers)
+            return await self._session.post(endpoint + path, data=data, headers=headers, allow_redirects=False)
         except aiohttp.ClientConnectorError as error:
             raise _NotConnectedError(_connect_words(error)) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -248,21 +269,18 @@ class EtcdHttp:
             raise MemberFailedError(
                 f"HTTP status {status} and no JSON ({shown!r}): not the gateway of an etcd 3.4 or newer"
             ) from None
-        if not isinstance(answer, dict):
-            raise MemberFailedError("it answers with JSON that is none of etcd's")
-        check_refusal(endpoint, answer, status)
-        result = answer.get("result", answer)
-        self._check_cluster(endpoint, result.get("header", {}).get("cluster_id", ""))
-        return answer
+        fields = unrefused(endpoint, answer, status)
+        self._check_cluster(endpoint, _header(fields.get("result", fields)).get("cluster_id", ""))
+        return fields
 
     def _check_cluster(self, endpoint: str, cluster_id: str) -> None:
         if cluster_id and not self._cluster_id:
             self._cluster_id = cluster_id
         if cluster_id and cluster_id != self._cluster_id:
             self._verified.discard(endpoint)
-            raise StoreError(
-                f"etcd at {endpoint} is of another etcd cluster ({cluster_id}, not {self._cluster_id}), or was"
-                " restored from a copy; name members of one cluster, and restart the broker if it is the right one"
+            raise MemberFailedError(
+                f"it is of another etcd cluster ({cluster_id}, not {self._cluster_id}) or was restored from a copy:"
+                " name members of one cluster, and restart the broker if it is the right one"
             )
 
 
@@ -304,8 +322,8 @@ class EtcdStream:
             message: Any = json.loads(line)
         except ValueError:
             raise MemberFailedError("it sent a line that is no JSON") from None
-        check_refusal(self.endpoint, message, self._response.status)
-        result: Json = message.get("result", {})
+        result: Json = unrefused(self.endpoint, message, self._response.status).get("result", {})
+        _header(result)
         return result
 
 
@@ -313,14 +331,12 @@ class _NotConnectedError(MemberFailedError):
     """Nothing was sent."""
 
 
-def check_refusal(endpoint: str, answer: Json, status: int) -> None:
-    """Raises EtcdRefusedError when the answer tells an error: etcd 3.4, 3.5 and 3.6 spell it differently."""
-    error = answer.get("error")
-    fields = error if isinstance(error, dict) else answer
-    code = number(fields, "grpc_code" if "grpc_code" in fields else "code")
-    if error or status != 200:
-        reason = fields.get("message") or error or f"HTTP status {status}"
-        raise EtcdRefusedError(endpoint, str(reason), code)
+def _header(result: Any) -> Json:
+    """Everything that etcd answers has one."""
+    header = result.get("header") if isinstance(result, dict) else None
+    if not isinstance(header, dict):
+        raise MemberFailedError(_NOT_ETCD)
+    return header
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

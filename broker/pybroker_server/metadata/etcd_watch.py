@@ -92,7 +92,7 @@ class EtcdWatch:
         self._failures += 1
         if self._failures >= _FAILURES_MAX:
             raise StoreError(f"the watch breaks off again and again, last at {endpoint}: {error}") from error
-        self._http.leave(endpoint)
+        self._http.leave(endpoint, str(error))
 
     async def _step(self, stream: EtcdStream) -> WatchBatch | None:
         """The next message, or a tick of silence."""
@@ -147,6 +147,8 @@ class EtcdWatch:
         newest = self._wanted()
         if now_ms >= self._next_check_ms:
             newest = max(newest, await self._check_revision())
+            if newest <= self._covered:
+                self._failures = 0
         if self._behind > self._covered:
             await self._write_progress()
         elif newest > self._covered:
