@@ -281,6 +281,16 @@ async def test_compaction_keeps_newest_values_and_forgets_history(store: Metadat
         await anext(store.watch(b"", first))
 
 
+async def test_a_watch_from_the_compacted_revision_misses_nothing_of_it(store: MetadataStore) -> None:
+    await put(store, b"a")
+    deleted = (await store.commit(deletes=[b"a"])).revision
+    await put(store, b"b")
+    await store.compact(deleted)
+    assert events_of(await take(store.watch(b"", deleted), deleted))[0] == WatchEvent(b"a", b"", deleted, deleted=True)
+    with pytest.raises(CompactedError):
+        await anext(store.watch(b"", deleted - 1))
+
+
 async def test_compaction_of_everything_does_not_take_the_revision_back(store: MetadataStore) -> None:
     await put(store, b"a")
     last = (await store.commit(deletes=[b"a"])).revision

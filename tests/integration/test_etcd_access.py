@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.support.etcd import Etcd, encoded, running_etcd
-from tests.support.etcd_stores import events_until, opened, put, refusal
+from tests.support.etcd_stores import WATCH_LIMIT_S, events_until, opened, put, refusal
 
 from pybroker_server.metadata.store import CompactedError, Compare, LeaseNotFoundError, Put, StoreError, WatchEvent
 
@@ -71,9 +72,10 @@ async def test_a_token_that_is_not_known_any_more_is_renewed(guarded: Guarded) -
         guarded.etcd.launch()
         guarded.etcd.wait_until_listening()
         found = None
-        while found is None:
-            with contextlib.suppress(StoreError):
-                found, _ = await store.get(b"k")
+        async with asyncio.timeout(15):
+            while found is None:
+                with contextlib.suppress(StoreError):
+                    found, _ = await store.get(b"k")
         # Refused for its token, a commit has not happened: it is sent once more.
         last = await put(store, b"k", b"2")
         assert await events_until(watch, last) == [WatchEvent(b"k", b"2", last)]
@@ -196,17 +198,19 @@ async def test_a_deletion_at_the_revision_of_a_compaction_is_not_missed(shared_e
 
 
 async def test_history_larger_than_one_answer_arrives_whole(shared_etcd: Etcd) -> None:
-    """etcd sends it in fragments, which may part a revision."""
+    """etcd sends it in fragments of about 2 MB, which part a revision here."""
     async with opened(f"etcd://{shared_etcd.address}/large") as store:
-        values = [bytes([number]) * 400_000 for number in range(12)]
-        first = (await store.commit(puts=[Put(b"a", values[0]), Put(b"b", values[1]), Put(b"c", values[2])])).revision
-        for value in values[3:]:
-            last = await put(store, b"d", value)
-        async with aclosing(store.watch(b"", first)) as watch:
-            batch = await anext(watch)
-            assert [event.mod_revision for event in batch.events].count(first) == 3
-            rest = await events_until(watch, last) if batch.revision < last else []
-        assert [event.value for event in (*batch.events, *rest)] == values
+        revisions = []
+        for number in range(5):
+            value = bytes([number]) * 400_000
+            revisions.append((await store.commit(puts=[Put(key, value) for key in (b"a", b"b", b"c")])).revision)
+        seen: list[int] = []
+        async with aclosing(store.watch(b"", revisions[0])) as watch, asyncio.timeout(WATCH_LIMIT_S):
+            while len(seen) < 15:
+                batch = await anext(watch)
+                seen += [event.mod_revision for event in batch.events]
+                assert seen.count(batch.revision) == 3, "no revision is split over two batches"
+        assert seen == [revision for revision in revisions for _ in range(3)]
 
 
 async def test_what_is_too_large_for_etcd_is_told(shared_etcd: Etcd) -> None:

@@ -40,8 +40,8 @@ class ManualLeaseTime:
 class RealLeaseTime:
     """Of an etcd, which rounds up to whole seconds and looks twice a second. Waiting really is the only way."""
 
-    unit_ms = 300
-    margin_ms = 300
+    unit_ms = 250
+    margin_ms = 250
 
     async def passes(self, duration_ms: int) -> None:
         await asyncio.sleep(duration_ms / 1_000)

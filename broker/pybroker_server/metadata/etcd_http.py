@@ -361,6 +361,8 @@ def _connect_words(error: aiohttp.ClientConnectorError) -> str:
         return f"its certificate is not trusted ({error.certificate_error}); name its authority with ?ca=/path"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the name is not known"
+    if isinstance(error.os_error, ssl.SSLError):
+        return _words(error.os_error)
     code = error.os_error.errno
     return os.strerror(code) if code is not None and code > 0 else str(error.os_error)
 
