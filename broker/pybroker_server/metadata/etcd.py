@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from pybroker_server.metadata.etcd_http import EtcdHttp, EtcdRefusedError
+from pybroker_server.metadata.etcd_answer import EtcdRefusedError
+from pybroker_server.metadata.etcd_http import EtcdHttp
 from pybroker_server.metadata.etcd_url import EtcdOptions
 from pybroker_server.metadata.etcd_watch import EtcdWatch
 from pybroker_server.metadata.etcd_wire import Json, Keyspace, number, revision_of, text

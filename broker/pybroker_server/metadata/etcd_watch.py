@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pybroker_server.metadata.etcd_http import EtcdHttp, EtcdRefusedError, EtcdStream, MemberFailedError
+from pybroker_server.metadata.etcd_answer import EtcdRefusedError, MemberFailedError
+from pybroker_server.metadata.etcd_connection import EtcdStream
+from pybroker_server.metadata.etcd_http import EtcdHttp
 from pybroker_server.metadata.etcd_wire import Json, Keyspace, number, revision_of, text
 from pybroker_server.metadata.store import CompactedError, StoreError, WatchBatch, WatchEvent
 from pybroker_server.runtime.runtime import Runtime

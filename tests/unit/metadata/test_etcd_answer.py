@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pybroker_server.metadata.etcd_http import EtcdRefusedError, MemberFailedError, unrefused
+from pybroker_server.metadata.etcd_answer import EtcdRefusedError, MemberFailedError, unrefused
 
 HEADER = {"cluster_id": "1", "revision": "7"}
 UNAVAILABLE = "etcdserver: leader changed"
