@@ -30,7 +30,7 @@ from pybroker_server.metadata.store import (
 )
 from pybroker_server.metadata.stores import open_store
 
-OPERATIONS = 1_000
+OPERATIONS = 700
 PREFIXES = (b"", b"a", b"a/", b"b/\xff", b"\xff", b"none")
 KEYS = [b"%s%d" % (prefix, number) for prefix in (b"a/", b"ab", b"b/\xff", b"\xff\xff") for number in range(3)]
 NOBODYS_LEASE = -1

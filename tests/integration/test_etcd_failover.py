@@ -21,10 +21,10 @@ from pybroker_server.metadata.stores import open_store
 from pybroker_server.runtime.tasks import TaskOwner
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[EtcdCluster]:
-    """Three members."""
-    made = EtcdCluster(tmp_path, 3)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """Three members; a test leaves them running."""
+    made = EtcdCluster(tmp_path_factory.mktemp("members"), 3)
     try:
         made.start()
         yield made
@@ -70,7 +70,7 @@ class Counter:
 
 
 async def test_kills_of_the_member_in_use_lose_and_double_nothing(cluster: EtcdCluster) -> None:
-    async with opened(cluster.url()) as store, TaskOwner("test") as owner:
+    async with opened(cluster.url("/kills")) as store, TaskOwner("test") as owner:
         watch = store.watch(b"", (await store.get(b"count"))[1] + 1)
         counter = Counter(store)
         counting = owner.spawn("count", counter.run())
@@ -94,7 +94,7 @@ async def test_kills_of_the_member_in_use_lose_and_double_nothing(cluster: EtcdC
 
 async def test_a_member_that_hangs_is_left(cluster: EtcdCluster) -> None:
     """Its connections stay, so that nothing but silence tells."""
-    async with opened(cluster.url()) as store:
+    async with opened(cluster.url("/hangs")) as store:
         first = await put(store, b"before")
         watch = store.watch(b"", first)
         await events_until(watch, first)
