@@ -7,6 +7,7 @@ a tenth of a second.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -19,6 +20,8 @@ from pybroker_server.metadata.etcd_url import EtcdOptions
 from pybroker_server.metadata.etcd_wire import Json
 from pybroker_server.metadata.store import StoreError
 from pybroker_server.runtime.runtime import Runtime
+
+_CLOSED = (errno.ECONNRESET, errno.EPIPE)
 
 
 class EtcdConnections:
@@ -115,7 +118,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, aiohttp.ServerDisconnectedError):
+    if isinstance(error, aiohttp.ServerDisconnectedError) or getattr(error, "errno", None) in _CLOSED:
         return "it closed the connection"
     if "ALERT_BAD_CERTIFICATE" in str(error) or "ALERT_CERTIFICATE_REQUIRED" in str(error):
         return "it does not take our certificate, or wants one: name it with cert and key in the URL"
