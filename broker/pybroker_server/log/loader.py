@@ -10,11 +10,11 @@ after it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 from uuid import UUID
 
 from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.batch import CONTROL, BatchHeader, verify_crc
+from pybroker_server.log.aborted_rebuild import find_aborted
 from pybroker_server.log.batch_scan import read_batch, scan_batches
 from pybroker_server.log.checkpoints import (
     LEADER_EPOCHS,
@@ -164,11 +164,7 @@ class _Loader:
     def load(self, log_start_offset: int) -> None:
         bases = self._clear_up()
         self._read_epochs(is_empty=not bases)
-        if self._has_all_indexes(bases):
-            self._read_snapshot()
-        else:
-            # Which transactions were aborted is found again only by those who saw them begin.
-            self._scan_from = _FROM_THE_START
+        self._read_snapshot()
         self.end_offset = bases[0] if bases else 0
         for number, base in enumerate(bases):
             next_base = bases[number + 1] if number + 1 < len(bases) else None
@@ -287,13 +283,11 @@ class _Loader:
         if not is_whole and self.end_offset < next_base:
             return False
         segment.seal()
+        if next_base <= self._trusted_below:
+            # The next start believes these index files, and no checkpoint will sync them.
+            segment.sync_all()
+            self._disk.sync_dir(self._directory)
         return True
-
-    def _has_all_indexes(self, bases: list[int]) -> bool:
-        """Whether every segment that is not read again has its indexes."""
-        return all(
-            self._has_index_files(base) for base, next_base in pairwise(bases) if next_base <= self._trusted_below
-        )
 
     def _has_index_files(self, base: int) -> bool:
         return all(segment_file(base, suffix) in self._names for suffix in (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX))
@@ -315,6 +309,10 @@ class _Loader:
         if trusted is not None and self._scan_from < self._trusted_below:
             self._replay_before(segment, trusted)
         segment.reset_indexes(trusted)
+        if trusted is None and segment.base_offset < self._replay_from:
+            # The snapshot knows how these transactions ended, not which of them were aborted.
+            for entry in find_aborted(self._disk, self._directory, segment.base_offset, self._replay_from):
+                segment.note_aborted(entry)
         self.end_offset = max(self.end_offset, segment.base_offset)
         start = segment.size
         for position, header, batch in scan_batches(file, start, file_size):
