@@ -206,6 +206,8 @@ class Segment:
             rebuilt.note_batch(position, header.size_bytes, header.last_offset, header.max_timestamp)
         offsets, times, _ = rebuilt.indexes()
         times.maybe_append(rebuilt.max_timestamp, rebuilt.max_timestamp_offset)
+        if self.max_timestamp == NO_TIMESTAMP:
+            self.max_timestamp, self.max_timestamp_offset = times.last
         self._written = [_REWRITE, _REWRITE, written]
         self._indexes = (offsets, times, aborted)
         return self._indexes
@@ -246,21 +248,22 @@ class Segment:
         except FileNotFoundError:
             return None
 
-    def read_last_timestamp(self) -> None:
+    def read_last_timestamp(self, end_offset: int) -> None:
         """Sets `max_timestamp` from the end of the time index file of a sealed segment, without loading it.
 
-        A file that says nothing (missing, empty, zeros at its end) leaves it unknown.
+        A file that says nothing, or nothing possible (missing, empty, torn, zeros at its end, an offset that is not
+        below `end_offset`), leaves it unknown: look-ups by time read the segment then.
         """
         try:
             file = self._disk.open(self.path(TIME_INDEX_SUFFIX))
         except FileNotFoundError:
             return
         size = file.size()
-        whole = size - size % TIME_ENTRY_BYTES
         last = bytearray(TIME_ENTRY_BYTES)
-        if whole and file.read_into(whole - TIME_ENTRY_BYTES, memoryview(last)) == TIME_ENTRY_BYTES:
+        is_possible = size >= TIME_ENTRY_BYTES and size % TIME_ENTRY_BYTES == 0
+        if is_possible and file.read_into(size - TIME_ENTRY_BYTES, memoryview(last)) == TIME_ENTRY_BYTES:
             timestamp, offset = TimeIndex.last_of_bytes(self.base_offset, bytes(last))
-            if timestamp > 0:
+            if timestamp > 0 and offset < end_offset:
                 self.max_timestamp, self.max_timestamp_offset = timestamp, offset
         file.close()
 

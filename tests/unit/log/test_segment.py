@@ -66,7 +66,7 @@ def test_a_sealed_segment_is_the_same_in_its_next_life(tmp_path: Path) -> None:
     segment.seal()
     assert not segment.has_unwritten_entries()
     again = opened(segment)
-    again.read_last_timestamp()
+    again.read_last_timestamp(106)
     again.read_first_timestamp()
     assert (again.first_timestamp, again.max_timestamp, again.max_timestamp_offset) == (10, 20, 103)
     assert not again.is_loaded
@@ -145,7 +145,7 @@ def test_a_time_index_that_says_nothing_leaves_the_largest_timestamp_unknown(
     segment = new_segment(tmp_path)
     if content is not None:
         Path(segment.path(TIME_INDEX_SUFFIX)).write_bytes(content)
-    segment.read_last_timestamp()
+    segment.read_last_timestamp(200)
     assert segment.max_timestamp == -1
 
 
