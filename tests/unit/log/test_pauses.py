@@ -23,16 +23,13 @@ async def test_a_pause_lasts_as_long_as_it_is_said() -> None:
     await asyncio.wait_for(task, 1)
 
 
-async def test_all_pauses_of_the_moment_can_be_ended_and_later_ones_are_not() -> None:
-    time = ManualTime()
-    pauses = Pauses(time)
+async def test_the_end_ends_the_pauses_of_the_moment_and_leaves_no_later_one() -> None:
+    """A task may be at its work when the end comes: nobody is to wait for its next pause."""
+    pauses = Pauses(ManualTime())
     tasks = [await waiting(pauses, delay_ms) for delay_ms in (100, 200)]
     pauses.end()
     await asyncio.wait_for(asyncio.gather(*tasks), 1)
-    later = await waiting(pauses, 100)
-    assert not later.done()
-    time.advance_ms(100)
-    await asyncio.wait_for(later, 1)
+    await asyncio.wait_for(pauses.wait(100), 1)
 
 
 async def test_a_cancelled_pause_is_forgotten() -> None:
