@@ -153,7 +153,7 @@ async def test_when_the_last_directory_fails_the_broker_ends(tmp_path: Path) -> 
         async with manager_of(tmp_path) as manager:
             log = manager.create("t", 0, TOPIC_ID, SMALL)
             manager.on_flush_failure(log, OSError(5, "Input/output error"))
-            await asyncio.sleep(10)
+            await asyncio.Event().wait()
     assert caught.group_contains(AllDirectoriesFailed, match="Input/output error")
 
 
