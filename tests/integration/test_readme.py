@@ -68,6 +68,22 @@ def test_the_sdk_example_prints_what_it_sent() -> None:
 
 
 @pytest.mark.usefixtures("make_serve")
+def test_the_command_line_example_prints_what_it_sent() -> None:
+    commands = next(block for block in _blocks("sh") if "pybroker produce" in block)
+    scripts = os.pathsep.join([str(ROOT / ".venv/bin"), os.environ["PATH"]])  # `make serve` installed it there
+    done = subprocess.run(
+        ["sh", "-ec", commands],
+        env=os.environ | {"PATH": scripts},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 hello from the command line"
+
+
+@pytest.mark.usefixtures("make_serve")
 def test_the_kafka_client_examples_write_to_the_same_topic() -> None:
     _run_python(_blocks("python")[1])
     if shutil.which("kcat") is None:
