@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.manual_time import ManualTime
+from tests.support.lease_time import LeaseTime
 
 from pybroker_server.metadata.store import (
     CommitResult,
@@ -281,6 +281,16 @@ async def test_compaction_keeps_newest_values_and_forgets_history(store: Metadat
         await anext(store.watch(b"", first))
 
 
+async def test_a_watch_from_the_compacted_revision_misses_nothing_of_it(store: MetadataStore) -> None:
+    await put(store, b"a")
+    deleted = (await store.commit(deletes=[b"a"])).revision
+    await put(store, b"b")
+    await store.compact(deleted)
+    assert events_of(await take(store.watch(b"", deleted), deleted))[0] == WatchEvent(b"a", b"", deleted, deleted=True)
+    with pytest.raises(CompactedError):
+        await anext(store.watch(b"", deleted - 1))
+
+
 async def test_compaction_of_everything_does_not_take_the_revision_back(store: MetadataStore) -> None:
     await put(store, b"a")
     last = (await store.commit(deletes=[b"a"])).revision
@@ -299,16 +309,17 @@ async def test_compaction_twice_or_back_is_no_error_but_ahead_is(store: Metadata
         await store.compact(last + 1)
 
 
-async def test_a_lease_that_expires_takes_its_keys_along(store: MetadataStore, time: ManualTime) -> None:
-    lease = await store.grant_lease(5_000)
+async def test_a_lease_that_expires_takes_its_keys_along(store: MetadataStore, time: LeaseTime) -> None:
+    ttl_ms = 5 * time.unit_ms
+    lease = await store.grant_lease(ttl_ms)
     await put(store, b"mine", b"v", lease)
     last = await put(store, b"also-mine", b"v", lease)
     await put(store, b"other")
     watch = store.watch(b"", last + 2)
-    time.advance_ms(4_999)
+    await time.passes(ttl_ms - time.margin_ms)
     assert await value_of(store, b"mine") == b"v"
-    time.advance_ms(2)
-    assert await value_of(store, b"mine") is None
+    await time.passes(2 * time.margin_ms)
+    await time.until_gone(store, b"mine")
     assert await value_of(store, b"other") == b"v"
     [batch] = await take(watch, last + 2)
     assert sorted((event.key, event.deleted) for event in batch.events) == [(b"also-mine", True), (b"mine", True)]
@@ -316,16 +327,18 @@ async def test_a_lease_that_expires_takes_its_keys_along(store: MetadataStore, t
         await store.keep_alive(lease)
 
 
-async def test_a_lease_kept_alive_stays(store: MetadataStore, time: ManualTime) -> None:
-    lease = await store.grant_lease(5_000)
+async def test_a_lease_kept_alive_stays(store: MetadataStore, time: LeaseTime) -> None:
+    ttl_ms = 5 * time.unit_ms
+    lease = await store.grant_lease(ttl_ms)
     await put(store, b"mine", b"v", lease)
     for _ in range(3):
-        time.advance_ms(3_000)
-        assert 0 < await store.keep_alive(lease) <= 5_000
-    time.advance_ms(4_000)
+        await time.passes(3 * time.unit_ms)
+        # A store may count in whole seconds.
+        assert 0 < await store.keep_alive(lease) < ttl_ms + 1_000
+    await time.passes(4 * time.unit_ms)
     assert await value_of(store, b"mine") == b"v"
-    time.advance_ms(1_001)
-    assert await value_of(store, b"mine") is None
+    await time.passes(time.unit_ms + time.margin_ms)
+    await time.until_gone(store, b"mine")
 
 
 async def test_a_revoked_lease_takes_its_keys_along_at_once(store: MetadataStore) -> None:
@@ -343,26 +356,28 @@ async def test_a_put_with_an_unknown_lease_writes_nothing(store: MetadataStore) 
     assert await value_of(store, b"a") is None
 
 
-async def test_a_key_follows_the_lease_of_its_last_put(store: MetadataStore, time: ManualTime) -> None:
-    short, long = await store.grant_lease(5_000), await store.grant_lease(50_000)
+async def test_a_key_follows_the_lease_of_its_last_put(store: MetadataStore, time: LeaseTime) -> None:
+    short, long = await store.grant_lease(5 * time.unit_ms), await store.grant_lease(12 * time.unit_ms)
     await put(store, b"freed", b"v", short)
     await put(store, b"moved", b"v", short)
     await put(store, b"freed")
     await put(store, b"moved", b"v", long)
-    time.advance_ms(10_000)
+    await time.passes(9 * time.unit_ms)
     assert await value_of(store, b"freed") == b"v"
     assert await value_of(store, b"moved") == b"v"
-    time.advance_ms(50_000)
-    assert await value_of(store, b"moved") is None
+    await time.passes(3 * time.unit_ms + time.margin_ms)
+    await time.until_gone(store, b"moved")
+    assert await value_of(store, b"freed") == b"v"
 
 
-async def test_leases_end_apart_from_each_other(store: MetadataStore, time: ManualTime) -> None:
-    first, second = await store.grant_lease(5_000), await store.grant_lease(9_000)
+async def test_leases_end_apart_from_each_other(store: MetadataStore, time: LeaseTime) -> None:
+    first, second = await store.grant_lease(5 * time.unit_ms), await store.grant_lease(12 * time.unit_ms)
     assert first != second
     await put(store, b"a", b"v", first)
     await put(store, b"b", b"v", second)
-    time.advance_ms(5_001)
-    assert (await value_of(store, b"a"), await value_of(store, b"b")) == (None, b"v")
+    await time.passes(5 * time.unit_ms + time.margin_ms)
+    await time.until_gone(store, b"a")
+    assert await value_of(store, b"b") == b"v"
 
 
 async def test_large_values_and_many_keys_in_one_commit(store: MetadataStore) -> None:

@@ -1,4 +1,4 @@
-"""A runtime for tests: real files and threads, time that moves only when the test says so."""
+"""Runtimes for tests: real files and threads; time that moves only when the test says so, or the real one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pybroker_server.runtime.blocking_threads import BlockingThreads
 from pybroker_server.runtime.buffers import BufferPool
 from pybroker_server.runtime.disk_os import OsDisk
 from pybroker_server.runtime.entropy import SystemEntropy
-from pybroker_server.runtime.runtime import Runtime
+from pybroker_server.runtime.runtime import Runtime, system_runtime
 from pybroker_server.runtime.tasks import TaskOwner
 
 
@@ -31,6 +31,18 @@ async def manual_runtime(time: ManualTime) -> AsyncIterator[Runtime]:
                 tasks=tasks,
                 buffers=BufferPool(),
             )
+            tasks.cancel()
+    finally:
+        blocking.close()
+
+
+@asynccontextmanager
+async def real_runtime() -> AsyncIterator[Runtime]:
+    """The runtime of a broker, with real time; ends its tasks when the block is left."""
+    blocking = BlockingThreads(asyncio.get_running_loop(), 2)
+    try:
+        async with TaskOwner("test") as tasks:
+            yield system_runtime(tasks, blocking)
             tasks.cancel()
     finally:
         blocking.close()

@@ -163,7 +163,7 @@ follower.fetch.last.tiered.offset.enable | boolean | false | - | cluster-wide
 cluster.id | string | - | nonempty | read-only
     Id of a cluster that is made anew; an id found in the data directory wins. Also `CLUSTER_ID`.
 metadata.store.url | string | - | nonempty | read-only
-    Where cluster metadata lives: `sqlite:///path` or `memory://`. Unset: SQLite in the first log directory.
+    Where metadata lives: `sqlite:///path`, `etcd://host,host/prefix`, `memory://`. Unset: SQLite beside the logs.
 leader.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal
     Bytes per second that leaders may send for throttled replicas.
 follower.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal

@@ -45,10 +45,10 @@ def parse_checkpoint(data: bytes, fields: int) -> list[list[str]]:
         lines = data.decode().splitlines()
     except UnicodeDecodeError as error:
         raise CheckpointCorrupt(str(error)) from None
-    if len(lines) < 2 or lines[0] != str(_VERSION) or not lines[1].isdecimal():
+    if len(lines) < 2 or lines[0] != str(_VERSION):
         raise CheckpointCorrupt("no version and count at its head")
-    if int(lines[1]) != len(lines) - 2:
-        raise CheckpointCorrupt(f"promises {lines[1]} lines, has {len(lines) - 2}")
+    if lines[1] != str(len(lines) - 2):
+        raise CheckpointCorrupt(f"promises {lines[1][:20]!r} lines, has {len(lines) - 2}")
     split = [line.split(" ") for line in lines[2:]]
     for line in split:
         if len(line) != fields:

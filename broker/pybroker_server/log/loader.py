@@ -10,11 +10,11 @@ after it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 from uuid import UUID
 
 from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.batch import CONTROL, BatchHeader, verify_crc
+from pybroker_server.log.aborted_rebuild import find_aborted
 from pybroker_server.log.batch_scan import read_batch, scan_batches
 from pybroker_server.log.checkpoints import (
     LEADER_EPOCHS,
@@ -36,7 +36,7 @@ from pybroker_server.log.files import (
 )
 from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LONG_MAX, LogConfig
-from pybroker_server.log.offset_index import IndexCorrupt
+from pybroker_server.log.offset_index import RELATIVE_OFFSET_MAX, IndexCorrupt
 from pybroker_server.log.partition_log import LoadedLog, PartitionLog
 from pybroker_server.log.producer_replay import apply_batch
 from pybroker_server.log.producer_snapshot import SnapshotCorrupt, parse_snapshot
@@ -164,16 +164,10 @@ class _Loader:
     def load(self, log_start_offset: int) -> None:
         bases = self._clear_up()
         self._read_epochs(is_empty=not bases)
-        if self._has_all_indexes(bases):
-            self._read_snapshot()
-        else:
-            # Which transactions were aborted is found again only by those who saw them begin.
-            self._scan_from = _FROM_THE_START
+        self._read_snapshot()
         self.end_offset = bases[0] if bases else 0
         for number, base in enumerate(bases):
-            next_base = bases[number + 1] if number + 1 < len(bases) else None
-            if not self._open_segment(base, next_base):
-                self._remove_from(bases[number + 1 :], f"the log ends at {self.end_offset}")
+            if not self._open_segment(base, bases[number + 1 :]):
                 break
         first = self.segments[0].base_offset if self.segments else 0
         self.log_start_offset = max(log_start_offset, first)
@@ -268,8 +262,9 @@ class _Loader:
 
     # -- segments
 
-    def _open_segment(self, base: int, next_base: int | None) -> bool:
-        """Opens one segment; False when the log ends in it although others follow."""
+    def _open_segment(self, base: int, later: list[int]) -> bool:
+        """Opens one segment; False when the log ends in it and the `later` ones were removed."""
+        next_base = later[0] if later else None
         path = f"{self._directory}/{segment_file(base, LOG_SUFFIX)}"
         segment = Segment(self._disk, self._directory, base, self._disk.file_size(path))
         segment.index_interval_bytes = self._config.index_interval_bytes
@@ -278,22 +273,27 @@ class _Loader:
             if next_base > self._scan_from:
                 self._replay(segment)
             segment.close()
-            segment.read_last_timestamp()
+            segment.read_last_timestamp(next_base)
             self.end_offset = next_base
             return True
-        is_whole = self._recover(segment)
-        if next_base is None:
-            return True
-        if not is_whole and self.end_offset < next_base:
-            return False
+        file_size = segment.size
+        self._recover(segment, base + RELATIVE_OFFSET_MAX + 1 if next_base is None else next_base)
+        is_whole = segment.size == file_size
+        goes_on = is_whole or next_base is None or self.end_offset == next_base
+        if not goes_on:
+            # Before the cut and newest first: whoever dies in between must find a torn tail, not a hole.
+            self._remove_from(reversed(later), f"the log ends at {self.end_offset}")
+            self._disk.sync_dir(self._directory)
+        if not is_whole:
+            self._cut(segment, file_size)
+        if next_base is None or not goes_on:
+            return goes_on
         segment.seal()
+        if next_base <= self._trusted_below:
+            # The next start believes these index files, and no checkpoint will sync them.
+            segment.sync_all()
+            self._disk.sync_dir(self._directory)
         return True
-
-    def _has_all_indexes(self, bases: list[int]) -> bool:
-        """Whether every segment that is not read again has its indexes."""
-        return all(
-            self._has_index_files(base) for base, next_base in pairwise(bases) if next_base <= self._trusted_below
-        )
 
     def _has_index_files(self, base: int) -> bool:
         return all(segment_file(base, suffix) in self._names for suffix in (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX))
@@ -304,21 +304,25 @@ class _Loader:
             if header.next_offset > self._scan_from:
                 self._note_state(segment, position, header, indexes_aborted=False)
 
-    def _recover(self, segment: Segment) -> bool:
-        """Reads a segment from the last batch that is indexed and trusted; cuts it at the first that is not whole.
+    def _recover(self, segment: Segment, below: int) -> None:
+        """Reads a segment from the last batch that is indexed and trusted up to the first that is not whole.
 
-        Returns whether all of it was whole. Leaves `segment` with indexes in memory and its true size.
+        Leaves `segment` with indexes in memory and the size up to there. A batch with offsets from `below` on is not
+        whole either: the checksum does not cover where it lies.
         """
         file = segment.file()
-        file_size = file.size()
         trusted = self._trusted_indexes(segment)
         if trusted is not None and self._scan_from < self._trusted_below:
             self._replay_before(segment, trusted)
         segment.reset_indexes(trusted)
+        if trusted is None and segment.base_offset < self._replay_from:
+            # The snapshot knows how these transactions ended, not which of them were aborted.
+            for entry in find_aborted(self._disk, self._directory, segment.base_offset, self._replay_from):
+                segment.note_aborted(entry)
         self.end_offset = max(self.end_offset, segment.base_offset)
         start = segment.size
-        for position, header, batch in scan_batches(file, start, file_size):
-            if not self._is_whole(header, batch):
+        for position, header, batch in scan_batches(file, start, file.size()):
+            if header.next_offset > below or not self._is_whole(header, batch):
                 break
             segment.note_batch(position, header.size_bytes, header.last_offset, header.max_timestamp)
             if header.next_offset > self._scan_from:
@@ -327,10 +331,6 @@ class _Loader:
             self.end_offset = header.next_offset
         if segment.first_timestamp is None and segment.size:
             segment.read_first_timestamp()
-        if segment.size == file_size:
-            return True
-        self._cut(segment, file_size)
-        return False
 
     def _trusted_indexes(self, segment: Segment) -> Indexes | None:
         """The indexes of what lies below the trusted offset; None when there is nothing to trust."""

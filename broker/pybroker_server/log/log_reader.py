@@ -237,7 +237,7 @@ class LogReader:
         for segment in self.segments.all:
             if segment.base_offset >= upper_offset:
                 return None
-            if segment.max_timestamp < timestamp:
+            if 0 <= segment.max_timestamp < timestamp:
                 continue
             found = self._first_at_or_after(segment, timestamp, upper_offset)
             if found is not None:
@@ -263,7 +263,7 @@ class LogReader:
         for segment in self.segments.all:
             if segment.base_offset >= upper_offset:
                 break
-            if best is not None and segment.max_timestamp <= best[0]:
+            if best is not None and 0 <= segment.max_timestamp <= best[0]:
                 continue
             found = self._largest_in(segment, upper_offset, best[0] if best else -1)
             best = found or best
@@ -279,7 +279,8 @@ class LogReader:
         """
         best: tuple[int, int] | None = None
         start = 0
-        if segment.max_timestamp_offset < upper_offset and segment.base_offset >= self.log_start_offset:
+        is_known = segment.max_timestamp >= 0 and segment.max_timestamp_offset < upper_offset
+        if is_known and segment.base_offset >= self.log_start_offset:
             start = segment.indexes()[0].position_before(segment.max_timestamp_offset)
             if start and self._is_after_batch(segment, start, segment.max_timestamp_offset):
                 start = 0
@@ -291,7 +292,7 @@ class LogReader:
             for record_time, offset in self._record_times(segment, position, header):
                 if offset < upper_offset and record_time > max(above, best[0] if best else -1):
                     best = (record_time, offset)
-            if best is not None and best[0] >= segment.max_timestamp:
+            if best is not None and best[0] >= segment.max_timestamp >= 0:
                 break
         return best
 

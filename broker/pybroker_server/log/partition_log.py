@@ -458,7 +458,8 @@ class PartitionLog:
     def checkpoint_ticket(self) -> CheckpointTicket:
         """What must be written for recovery to begin at the present end. Raises OSError."""
         segments = self._reader.segments
-        dirty = segments.all[segments.number_of(self.recovery_point) :]
+        # A segment that ends at the recovery point may have been sealed since, which changes its time index.
+        dirty = segments.all[segments.number_of(self.recovery_point - 1) :]
         for segment in dirty:
             segment.write_indexes()
         flush = self._flush_ticket()

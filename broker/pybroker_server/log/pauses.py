@@ -17,9 +17,12 @@ class Pauses:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._waiting: set[asyncio.Future[None]] = set()
+        self._ended = False
 
     async def wait(self, delay_ms: int) -> None:
-        """Returns after `delay_ms`, or when `end` is called."""
+        """Returns after `delay_ms`, or when `end` is called; at once when it was."""
+        if self._ended:
+            return
         pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         handle = self._timers.call_after_ms(delay_ms, partial(_end, pause))
         self._waiting.add(pause)
@@ -30,7 +33,8 @@ class Pauses:
             handle.cancel()
 
     def end(self) -> None:
-        """Ends the pauses of this moment."""
+        """Ends the pauses of this moment, and those that a task would begin after it finished what it is at."""
+        self._ended = True
         for pause in tuple(self._waiting):
             _end(pause)
 

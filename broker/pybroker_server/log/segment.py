@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.log.aborted_rebuild import find_aborted
 from pybroker_server.log.batch_scan import scan_batches
 from pybroker_server.log.files import (
     INDEX_SUFFIXES,
@@ -23,6 +24,7 @@ from pybroker_server.log.files import (
     TRANSACTION_INDEX_SUFFIX,
     segment_file,
 )
+from pybroker_server.log.log_config import LONG_MAX
 from pybroker_server.log.offset_index import ENTRY_BYTES as OFFSET_ENTRY_BYTES
 from pybroker_server.log.offset_index import RELATIVE_OFFSET_MAX, IndexCorrupt, OffsetIndex
 from pybroker_server.log.time_index import ENTRY_BYTES as TIME_ENTRY_BYTES
@@ -178,8 +180,8 @@ class Segment:
     def indexes(self) -> Indexes:
         """The indexes, read from their files when they are not in memory. May wait for the device.
 
-        Damaged ones of a sealed segment are made anew from its batches. Raises KafkaError KAFKA_STORAGE_ERROR when
-        it is the aborted transactions that are lost: only a reader of the whole log could tell them.
+        Damaged ones of a sealed segment are made anew from its batches, aborted transactions from those before it
+        too. Raises KafkaError KAFKA_STORAGE_ERROR when segments go away meanwhile: asked again, it knows.
         """
         self.used = True
         indexes = self._indexes
@@ -191,13 +193,12 @@ class Segment:
         return indexes
 
     def _rebuild_indexes(self, why: IndexCorrupt) -> Indexes:
-        try:
-            aborted = TransactionIndex.from_bytes(self.base_offset, self._read_index(TRANSACTION_INDEX_SUFFIX) or b"")
-        except IndexCorrupt as error:
-            raise KafkaError(
-                ErrorCode.KAFKA_STORAGE_ERROR, f"{self.path(TRANSACTION_INDEX_SUFFIX)} is damaged: {error}"
-            ) from None
         _logger.warning("index_rebuilt", file=self.path(LOG_SUFFIX), reason=str(why))
+        aborted, written = self._aborted_from_file(), _REWRITE
+        if aborted is None:
+            aborted = self._aborted_from_log()
+        else:
+            written = len(aborted)
         rebuilt = Segment(self._disk, self._directory, self.base_offset)
         rebuilt.index_interval_bytes = self.index_interval_bytes
         rebuilt.reset_indexes()
@@ -205,9 +206,27 @@ class Segment:
             rebuilt.note_batch(position, header.size_bytes, header.last_offset, header.max_timestamp)
         offsets, times, _ = rebuilt.indexes()
         times.maybe_append(rebuilt.max_timestamp, rebuilt.max_timestamp_offset)
-        self._written = [_REWRITE, _REWRITE, len(aborted)]
+        if self.max_timestamp == NO_TIMESTAMP:
+            self.max_timestamp, self.max_timestamp_offset = times.last
+        self._written = [_REWRITE, _REWRITE, written]
         self._indexes = (offsets, times, aborted)
         return self._indexes
+
+    def _aborted_from_file(self) -> TransactionIndex | None:
+        """None when the file is damaged."""
+        try:
+            return TransactionIndex.from_bytes(self.base_offset, self._read_index(TRANSACTION_INDEX_SUFFIX) or b"")
+        except IndexCorrupt:
+            return None
+
+    def _aborted_from_log(self) -> TransactionIndex:
+        try:
+            return TransactionIndex(find_aborted(self._disk, self._directory, self.base_offset, LONG_MAX))
+        except FileNotFoundError as error:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                f"{self.path(TRANSACTION_INDEX_SUFFIX)} is damaged and was not made anew: {error}",
+            ) from None
 
     def load_indexes(self) -> Indexes:
         """The indexes as their files have them. Raises IndexCorrupt when one is damaged or missing."""
@@ -229,21 +248,22 @@ class Segment:
         except FileNotFoundError:
             return None
 
-    def read_last_timestamp(self) -> None:
+    def read_last_timestamp(self, end_offset: int) -> None:
         """Sets `max_timestamp` from the end of the time index file of a sealed segment, without loading it.
 
-        A file that says nothing (missing, empty, zeros at its end) leaves it unknown.
+        A file that says nothing, or nothing possible (missing, empty, torn, zeros at its end, an offset that is not
+        below `end_offset`), leaves it unknown: look-ups by time read the segment then.
         """
         try:
             file = self._disk.open(self.path(TIME_INDEX_SUFFIX))
         except FileNotFoundError:
             return
         size = file.size()
-        whole = size - size % TIME_ENTRY_BYTES
         last = bytearray(TIME_ENTRY_BYTES)
-        if whole and file.read_into(whole - TIME_ENTRY_BYTES, memoryview(last)) == TIME_ENTRY_BYTES:
+        is_possible = size >= TIME_ENTRY_BYTES and size % TIME_ENTRY_BYTES == 0
+        if is_possible and file.read_into(size - TIME_ENTRY_BYTES, memoryview(last)) == TIME_ENTRY_BYTES:
             timestamp, offset = TimeIndex.last_of_bytes(self.base_offset, bytes(last))
-            if timestamp > 0:
+            if timestamp > 0 and offset < end_offset:
                 self.max_timestamp, self.max_timestamp_offset = timestamp, offset
         file.close()
 

@@ -31,7 +31,7 @@ from pybroker_protocol.records.batch import (
 from pybroker_protocol.records.compression import Codec, compress, decompress
 from pybroker_protocol.records.record import Record, RecordReader
 from pybroker_server.log.log_config import LOG_APPEND_TIME as LOG_APPEND_TIME_TYPE
-from pybroker_server.log.log_config import PRODUCER_CODEC, LogConfig
+from pybroker_server.log.log_config import LONG_MAX, PRODUCER_CODEC, LogConfig
 
 NO_TIMESTAMP = -1
 NO_SEQUENCE = -1
@@ -243,12 +243,14 @@ def prepare_records(
 
 
 def _within_bounds(header: BatchHeader, config: LogConfig, now_ms: int) -> bool:
-    """Whether the header's timestamps are within the topic's bounds; a batch without timestamps (-1) is."""
+    """Whether the header shows that all timestamps are within the topic's bounds; without timestamps (-1) they are.
+
+    It names the newest one, not the oldest: where a topic bounds the past, records must be looked at.
+    """
     newest = header.max_timestamp
     if newest - now_ms > config.message_timestamp_after_max_ms:
         return False
-    oldest = min(header.base_timestamp, newest)
-    return now_ms - oldest <= config.message_timestamp_before_max_ms or newest == NO_TIMESTAMP
+    return config.message_timestamp_before_max_ms == LONG_MAX or newest == NO_TIMESTAMP
 
 
 def _check_size(header: BatchHeader, config: LogConfig) -> None:

@@ -13,6 +13,8 @@ from pybroker_server.telemetry.events import get_logger
 
 FILE_NAME = "metadata-revision"
 _DELAY_MS = 5_000
+_DIGITS_MAX = 19
+"""Of an int64. Python refuses to read numbers without end, and a damaged file may hold one."""
 _logger = get_logger("pybroker.metadata")
 
 
@@ -22,7 +24,7 @@ def read_seen_revision(disk: Disk, directory: str) -> int:
         text = disk.read_bytes(f"{directory}/{FILE_NAME}").decode("ascii", "replace").strip()
     except FileNotFoundError:
         return 0
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else 0
 
 
 class SeenRevision:

@@ -1,7 +1,7 @@
 """The metadata store: a small ordered map of bytes with revisions, in etcd's words (design D4).
 
 Rules of this file: the interface and its values only. No Kafka meaning lives in a store; it lives above,
-once, in `image.py`, `keys.py` and the controller. Implementations: `memory.py`, `sqlite.py`, later etcd; one
+once, in `image.py`, `keys.py` and the controller. Implementations: `memory.py`, `sqlite.py`, `etcd.py`; one
 conformance suite (`tests/conformance/`) runs over all of them. Every revision is a positive 64-bit number
 that rises with each commit that changed something; `create_revision` 0 means "the key does not exist", as in
 etcd.

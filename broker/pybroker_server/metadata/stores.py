@@ -1,6 +1,7 @@
 """Opens a metadata store by its URL, the value of `metadata.store.url` (design D4).
 
-`sqlite:///absolute/path[?shared=true]` and `memory://`. A new kind of store adds one entry to `_OPENERS`.
+`sqlite:///absolute/path[?shared=true]`, `etcd://host:port,host:port/prefix[?options]` (`etcd_url.py` lists them) and
+`memory://`. A new kind of store adds one entry to `_OPENERS`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from pybroker_server.metadata.etcd_url import parse_etcd_url
 from pybroker_server.metadata.memory import MemoryStore
 from pybroker_server.metadata.sqlite import SqliteStore
 from pybroker_server.metadata.store import MetadataStore
@@ -20,7 +22,10 @@ class StoreUrlError(ValueError):
 
 async def open_store(url: str, runtime: Runtime) -> MetadataStore:
     """Raises StoreUrlError for a bad URL, StoreError when the store cannot be opened."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise StoreUrlError(f"metadata.store.url is no URL: {error}") from None
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         known = ", ".join(f"{scheme}://" for scheme in _OPENERS)
@@ -52,7 +57,20 @@ async def _open_sqlite(url: str, parts: SplitResult, runtime: Runtime) -> Metada
     )
 
 
+async def _open_etcd(url: str, parts: SplitResult, runtime: Runtime) -> MetadataStore:
+    try:
+        options = parse_etcd_url(parts)
+    except ValueError as error:
+        # The URL is not shown: it may hold a password, which is one of the errors.
+        raise StoreUrlError(f"metadata.store.url: etcd://...: {error}") from None
+    # Only here: it loads aiohttp, which other stores do not pay for.
+    from pybroker_server.metadata.etcd import EtcdStore
+
+    return await EtcdStore.open(options, runtime)
+
+
 _OPENERS: dict[str, Callable[[str, SplitResult, Runtime], Awaitable[MetadataStore]]] = {
     "sqlite": _open_sqlite,
+    "etcd": _open_etcd,
     "memory": _open_memory,
 }

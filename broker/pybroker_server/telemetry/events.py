@@ -42,6 +42,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "connection_refused": "A peer did something for which its connection was closed.",
     "control_batch_unreadable": "A control batch in a log is damaged; its transaction's end is not known.",
     "dynamic_config_refused": "A setting that was changed while the cluster ran is not valid here and left out.",
+    "etcd_member_failed": "A member of etcd failed while it was in use; the next one of the URL is asked.",
     "files_not_removed": "Files of deleted segments or partitions could not be removed; the next start does it.",
     "index_rebuilt": "An index file was damaged or missing and is made anew from its segment.",
     "leader_epochs_rebuilt": "The file of leader epochs was damaged or missing and is made anew from the log.",
