@@ -40,7 +40,7 @@ class Reply(Generic[R]):
 class Effects:
     """One operation's. `now_ms` is `Clock.monotonic_ms`, `wall_ms` the time that records are stamped with."""
 
-    __slots__ = ("answers", "failures", "now_ms", "producer_epoch", "producer_id", "records", "wall_ms")
+    __slots__ = ("answers", "failures", "is_atomic", "now_ms", "producer_epoch", "producer_id", "records", "wall_ms")
 
     def __init__(self, now_ms: int, wall_ms: int) -> None:
         self.now_ms = now_ms
@@ -49,11 +49,13 @@ class Effects:
         """(record, whether it is replayed here and now)"""
         self.answers: list[tuple[Reply[Any], Any]] = []
         self.failures: list[Callable[[ErrorCode, Effects], None]] = []
+        self.is_atomic = True
+        """All records are one batch: all or none. False: one batch after the other, as many as it takes."""
         self.producer_id = -1
         self.producer_epoch = -1
 
     def append(self, record: CoordinatorRecord, *, replay: bool = True) -> None:
-        """All records of an operation are one batch: all or none.
+        """In the order in which they are to be replayed.
 
         Without `replay` the state already is what the record says: that of a classic group, whose members are
         not durable one by one.

@@ -1,0 +1,1 @@
+"""classic of a group shard."""

@@ -1,0 +1,1 @@
+"""offsets of a group shard."""
