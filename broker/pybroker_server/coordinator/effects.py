@@ -1,8 +1,8 @@
 """What an operation on coordinator state asks of the world: records to append, answers to give once they are safe.
 
 Rules of this file: pure. An operation reads state and fills an `Effects`; it changes no durable state itself. The host
-appends the records, replays them, and gives the answers when the high watermark has passed everything that the operation
-may have seen. When the append fails nothing was replayed: each answer becomes its refusal, and `on_failed` callbacks
+appends the records, replays them, and gives the answers when the high watermark has passed all that the operation may
+have seen. When the append fails nothing was replayed: each answer becomes its refusal, and `on_failed` callbacks
 undo what the operation changed of the state that is not durable (a classic group's members who wait, say).
 """
 

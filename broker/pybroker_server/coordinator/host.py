@@ -1,9 +1,9 @@
 """The shell around coordinator state: loads it where this broker leads, runs operations on it, lets it go (design D8).
 
 Rules of this file: the event loop only; one state per led partition of one internal topic. An operation runs to
-completion, its records are appended as one batch and replayed at once, and its answers are given when the high watermark
-has reached the end that the log had then: nobody is told of what could still be lost. An operation without records waits
-the same way, since it may have seen what is not committed yet.
+completion, its records are appended as one batch and replayed at once, and its answers are given when the high
+watermark has reached the end that the log had then: nobody is told of what could still be lost. An operation without
+records waits the same way, since it may have seen what is not committed yet.
 
 While a partition is loading its keys are answered COORDINATOR_LOAD_IN_PROGRESS; keys of partitions led elsewhere
 NOT_COORDINATOR. A new leader epoch loads anew, also on the same broker: what the last one appended and could not commit

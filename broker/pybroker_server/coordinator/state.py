@@ -1,6 +1,6 @@
 """What the host needs of the state that it keeps for one partition of an internal topic.
 
-Rules of this file: the interface only. Implementations are pure; they are called on the event loop and never concurrently.
+Rules of this file: the interface only. Implementations are pure; they are called on the event loop, one call at a time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """FindCoordinator: the broker that coordinates a group, a transactional id or a share partition.
 
-Versions 0-6. v1 key types, v4 many keys at once (KIP-699), v6 share partitions (KIP-932). The coordinator of a key leads
-the partition of an internal topic that the key's hash says. While that topic does not exist it is made, and the answer is
-COORDINATOR_NOT_AVAILABLE, upon which clients try again. Transaction and share coordinators are not served yet: their
-well-formed keys get the same answer.
+Versions 0-6. v1 key types, v4 many keys at once (KIP-699), v6 share partitions (KIP-932). The coordinator of a key
+leads the partition of an internal topic that the key's hash says. While that topic does not exist it is made, and the
+answer is COORDINATOR_NOT_AVAILABLE, upon which clients try again. Transaction and share coordinators are not served
+yet: their well-formed keys get the same answer.
 """
 
 from __future__ import annotations
