@@ -11,6 +11,7 @@ from typing import Final
 from pybroker_protocol.schema.classes import Message
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.coordinator.effects import Effects
+from pybroker_server.coordinator.group.catalogue import Catalogue
 from pybroker_server.coordinator.group.classic.groups import ClassicGroups
 from pybroker_server.coordinator.group.consumer.groups import ConsumerGroups
 from pybroker_server.coordinator.group.context import GroupContext, Replay
@@ -46,7 +47,8 @@ class GroupShard:
         self.timeouts = context.timeouts
         self.classic = ClassicGroups(context)
         self.consumer = ConsumerGroups(context)
-        self.offsets = Offsets(context)
+        self.offsets = Offsets(context, self.classic)
+        self.catalogue = Catalogue(context, self.offsets.delete_all)
         self._replays: dict[type[Message], Replay] = {
             **self.classic.replays,
             **self.consumer.replays,
@@ -77,8 +79,10 @@ class GroupShard:
 
     def on_image(self, effects: Effects, image: MetadataImage) -> None:
         """See `CoordinatorState`."""
-        del effects
-        self.context.image = image
+        before, self.context.image = self.context.image, image
+        gone = {topic.name for topic_id, topic in before.topics_by_id.items() if topic_id not in image.topics_by_id}
+        if gone:
+            self.offsets.delete_topics(effects, frozenset(gone))
 
     def on_config(self, config: BrokerConfig) -> None:
         """See `CoordinatorState`."""

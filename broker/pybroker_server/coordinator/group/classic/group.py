@@ -1,7 +1,7 @@
 """A classic group: its members, what they have in common, and which of Kafka's states it is in.
 
-Rules of this file: pure, and no decisions about time: rebalances are `rebalance.py`. Membership is durable as a whole, in
-one record per generation; what happens between two generations (who waits, who is pending) is not. Checks raise
+Rules of this file: pure, and no decisions about time: rebalances are `rebalance.py`. Membership is durable as a whole,
+in one record per generation; what happens between two generations (who waits, who is pending) is not. Checks raise
 KafkaError with Kafka's codes. Times are wall clock in ms where they are stored.
 """
 

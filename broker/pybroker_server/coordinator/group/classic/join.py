@@ -1,7 +1,7 @@
 """JoinGroup on a classic group: new members, returning ones, and static ones that come back under another id.
 
-Rules of this file: pure; one class, a method per way of joining. The reply may be kept by the member until the rebalance
-has gathered everyone.
+Rules of this file: pure; one class, a method per way of joining. The reply may be kept by the member until the
+rebalance has gathered everyone.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Join:
         effects.answer(reply, self._replaced_response(member_id, led_before))
 
     def _replaced_response(self, member_id: str, led_before: str | None) -> JoinGroupResponse:
-        """The generation goes on. A leader must not assign anew (KIP-814); older ones are told that the old id leads."""
+        """The generation goes on. A leader must not assign anew (KIP-814); older ones hear that the old id leads."""
         group = self._group
         if self._version >= _SKIP_ASSIGNMENT_FROM:
             response = join_response(group, member_id)
