@@ -56,18 +56,17 @@ class Catalogue:
             ],
         )
 
-    def describe(self, effects: Effects, reply: Reply[DescribedGroup], group_id: str, version: int) -> None:
+    def describe(self, group_id: str, version: int) -> DescribedGroup:
         """A classic group. What is none, or not there, is Dead; since version 6 that is an error (KIP-1043)."""
         group = self._context.groups.get(group_id)
         if isinstance(group, ClassicGroup):
-            effects.answer(reply, _described(group))
-            return
+            return _described(group)
         answer = DescribedGroup(group_id=group_id, group_state=GroupState.DEAD)
         if version >= _NOT_FOUND_FROM:
             answer.error_code = ErrorCode.GROUP_ID_NOT_FOUND
             what = "not found" if group is None else "is not a classic group"
             answer.error_message = f"Group {group_id} {what}."
-        effects.answer(reply, answer)
+        return answer
 
     def delete(self, effects: Effects, reply: Reply[ErrorCode], group_id: str) -> None:
         """Raises KafkaError GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP."""

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from pybroker_protocol.messages import (
+    HeartbeatRequest,
+    HeartbeatResponse,
+    JoinGroupRequest,
+    JoinGroupResponse,
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    SyncGroupRequest,
+    SyncGroupResponse,
+)
 from pybroker_protocol.schema.classes import Message
 from pybroker_server.config.views import BrokerConfig
-from pybroker_server.coordinator.effects import Effects
+from pybroker_server.coordinator.effects import Effects, Reply
 from pybroker_server.coordinator.group.catalogue import Catalogue
 from pybroker_server.coordinator.group.classic.groups import ClassicGroups
 from pybroker_server.coordinator.group.consumer.groups import ConsumerGroups
-from pybroker_server.coordinator.group.context import GroupContext, Replay
+from pybroker_server.coordinator.group.context import Client, GroupContext, Replay
 from pybroker_server.coordinator.group.offsets.offsets import Offsets
 from pybroker_server.coordinator.host import CoordinatorHost
 from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
@@ -54,6 +64,33 @@ class GroupShard:
             **self.consumer.replays,
             **self.offsets.replays,
         }
+
+    # Membership: which kind of group a request meets decides who answers
+
+    def join(
+        self,
+        effects: Effects,
+        reply: Reply[JoinGroupResponse],
+        request: JoinGroupRequest,
+        client: Client,
+        version: int,
+    ) -> None:
+        """JoinGroup 0-9."""
+        self.classic.join(effects, reply, request, client, version)
+
+    def sync(self, effects: Effects, reply: Reply[SyncGroupResponse], request: SyncGroupRequest) -> None:
+        """SyncGroup 0-5. Raises KafkaError."""
+        self.classic.sync(effects, reply, request)
+
+    def heartbeat(self, effects: Effects, reply: Reply[HeartbeatResponse], request: HeartbeatRequest) -> None:
+        """Heartbeat 0-4. Raises KafkaError."""
+        self.classic.heartbeat(effects, reply, request)
+
+    def leave(self, effects: Effects, reply: Reply[LeaveGroupResponse], request: LeaveGroupRequest) -> None:
+        """LeaveGroup 3-5. Raises KafkaError UNKNOWN_MEMBER_ID for a group without members."""
+        self.classic.leave(effects, reply, request)
+
+    # The state
 
     def replay(self, record: CoordinatorRecord, producer_id: int, producer_epoch: int) -> None:
         """See `CoordinatorState`."""

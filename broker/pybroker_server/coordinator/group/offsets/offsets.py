@@ -112,15 +112,13 @@ class Offsets:
 
     def fetch(
         self,
-        effects: Effects,
-        reply: Reply[Sequence[Fetched]],
         group_id: str,
         wanted: Iterable[TopicPartition] | None,
         *,
         member_id: str | None,
         member_epoch: int,
         require_stable: bool,
-    ) -> None:
+    ) -> Sequence[Fetched]:
         """`wanted` None is everything. Raises KafkaError when the member is refused.
 
         With `require_stable`, what an open transaction may change is UNSTABLE_OFFSET_COMMIT (KIP-447).
@@ -136,14 +134,12 @@ class Offsets:
                 answer.append(Fetched(where, None, ErrorCode.UNSTABLE_OFFSET_COMMIT))
             else:
                 answer.append(Fetched(where, committed.get(where)))
-        effects.answer(reply, answer)
+        return answer
 
     # OffsetDelete, DeleteGroups
 
-    def delete(
-        self, effects: Effects, reply: Reply[Sequence[ErrorCode]], group_id: str, wanted: Sequence[TopicPartition]
-    ) -> None:
-        """Answers a code per partition, in order. Raises KafkaError GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP."""
+    def delete(self, effects: Effects, group_id: str, wanted: Sequence[TopicPartition]) -> Sequence[ErrorCode]:
+        """A code per partition, in order. Raises KafkaError GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP."""
         group = self._context.groups.get(group_id)
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
@@ -157,7 +153,7 @@ class Offsets:
             if where in committed or self.store.is_pending(group_id, where):
                 effects.append(offset_tombstone(group_id, where))
             codes.append(ErrorCode.NONE)
-        effects.answer(reply, codes)
+        return codes
 
     def delete_all(self, group_id: str, effects: Effects) -> None:
         """Everything that the group has committed or is about to."""
