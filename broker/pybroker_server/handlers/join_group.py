@@ -1,6 +1,7 @@
 """JoinGroup: become a member of a group; answered when the rebalance has gathered everyone.
 
-Versions 0-9. v4 the member id is handed out first (KIP-394), v5 static members (KIP-345), v9 `skip_assignment` (KIP-814).
+Versions 0-9. v4 the member id is handed out first (KIP-394), v5 static members (KIP-345), v9 `skip_assignment`
+(KIP-814).
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
-"""LeaveGroup: remove members from a group. Versions 0-5; up to v2 one member, later several with a code each (KIP-345)."""
+"""LeaveGroup: remove members from a group.
+
+Versions 0-5; up to v2 one member, later several with a code each (KIP-345).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
@@ -37,9 +42,8 @@ def handle_leave_group(services: Services, context: RequestContext, request: Lea
             ]
         )
 
-    def finish(answers: object) -> LeaveGroupResponse:
-        [answer] = answers  # type: ignore[misc]
-        response: LeaveGroupResponse = answer
+    def finish(answers: Sequence[LeaveGroupResponse]) -> LeaveGroupResponse:
+        response = answers[0]
         if not is_batched and not response.error_code:
             return LeaveGroupResponse(error_code=response.members[0].error_code)
         return response

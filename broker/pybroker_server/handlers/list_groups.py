@@ -25,7 +25,7 @@ def handle_list_groups(services: Services, context: RequestContext, request: Lis
     for index in services.groups.partitions:
         services.groups.run_at(
             index,
-            lambda shard, effects, reply: shard.catalogue.list(effects, reply, states, kinds),
+            lambda shard, effects, reply: effects.answer(reply, shard.catalogue.listed(states, kinds)),
             gather.reply(_refusal),
         )
     return gather.seal()

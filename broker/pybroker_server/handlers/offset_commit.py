@@ -98,7 +98,9 @@ class _Plan:
                 continue
             where = (found.name, each.partition_index)
             self.offsets.append(
-                OffsetToCommit(where, each.committed_offset, each.committed_leader_epoch, each.committed_metadata)
+                OffsetToCommit(
+                    where, each.committed_offset, each.committed_leader_epoch, each.committed_metadata, found.topic_id
+                )
             )
             self._places.append(place)
 

@@ -50,5 +50,6 @@ def handle_offset_delete(services: Services, context: RequestContext, request: O
     def delete(shard: GroupShard, effects: Effects, reply: CoordinatorReply[Sequence[ErrorCode] | ErrorCode]) -> None:
         effects.answer(reply, shard.offsets.delete(effects, request.group_id, wanted))
 
-    services.groups.run(request.group_id, delete, CoordinatorReply(complete, lambda code: code))
+    reply = CoordinatorReply[Sequence[ErrorCode] | ErrorCode](complete, lambda code: code)
+    services.groups.run(request.group_id, delete, reply)
     return pending

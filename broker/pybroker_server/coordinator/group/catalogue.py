@@ -35,26 +35,17 @@ class Catalogue:
         self._context = context
         self._delete_offsets = delete_offsets
 
-    def list(
-        self,
-        effects: Effects,
-        reply: Reply[Sequence[ListedGroup]],
-        states: Collection[str],
-        kinds: Collection[str],
-    ) -> None:
+    def listed(self, states: Collection[str], kinds: Collection[str]) -> Sequence[ListedGroup]:
         """Filters are lower case; empty ones let everything through (KIP-518, KIP-848)."""
         found = (
             ListedGroup(group_id, group.protocol_type, group.state_name, group.kind)
             for group_id, group in self._context.groups.items()
         )
-        effects.answer(
-            reply,
-            [
-                group
-                for group in found
-                if (not states or group.state.lower() in states) and (not kinds or group.kind.lower() in kinds)
-            ],
-        )
+        return [
+            group
+            for group in found
+            if (not states or group.state.lower() in states) and (not kinds or group.kind.lower() in kinds)
+        ]
 
     def describe(self, group_id: str, version: int) -> DescribedGroup:
         """A classic group. What is none, or not there, is Dead; since version 6 that is an error (KIP-1043)."""

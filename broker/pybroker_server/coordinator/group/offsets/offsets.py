@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
+from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import (
@@ -39,6 +40,7 @@ class OffsetToCommit(NamedTuple):
     offset: int
     leader_epoch: int
     metadata: str | None
+    topic_id: UUID
 
 
 class Commit(NamedTuple):
@@ -94,7 +96,9 @@ class Offsets:
             if len(metadata) > longest:
                 codes.append(ErrorCode.OFFSET_METADATA_TOO_LARGE)
                 continue
-            committed = CommittedOffset(wanted.offset, wanted.leader_epoch, metadata, effects.wall_ms, expire_ms)
+            committed = CommittedOffset(
+                wanted.offset, wanted.leader_epoch, metadata, effects.wall_ms, expire_ms, wanted.topic_id
+            )
             effects.append(offset_record(commit.group_id, wanted.where, committed))
             codes.append(ErrorCode.NONE)
         effects.answer(reply, codes)

@@ -12,17 +12,18 @@ from pybroker_server.coordinator.group.offsets.store import CommittedOffset, Top
 from pybroker_server.coordinator.records import CoordinatorRecord
 
 _WITH_EXPIRY: Final = 1
-_CURRENT: Final = 3
+_CURRENT: Final = 4
 
 
 def offset_record(group_id: str, where: TopicPartition, committed: CommittedOffset) -> CoordinatorRecord:
-    """At version 3, or 1 for one that has a time of expiry of its own, as Kafka writes them."""
+    """At version 4, or 1 for one that has a time of expiry of its own, as Kafka writes them."""
     value = OffsetCommitValue(
         offset=committed.offset,
         leader_epoch=committed.leader_epoch,
         metadata=committed.metadata,
         commit_timestamp=committed.commit_timestamp_ms,
         expire_timestamp=committed.expire_timestamp_ms,
+        topic_id=committed.topic_id,
     )
     version = _WITH_EXPIRY if committed.expire_timestamp_ms >= 0 else _CURRENT
     return CoordinatorRecord(_key(group_id, where), value, version)
