@@ -85,11 +85,8 @@ class _Plan:
     def _take(self, topic: OffsetCommitRequest.OffsetCommitRequestTopic, *, by_id: bool) -> None:
         image = self._image
         found = image.topics_by_id.get(topic.topic_id) if by_id else image.topics_by_name.get(topic.name)
-        place = self._topics.get(topic.topic_id if by_id else topic.name)
-        if place is None:
-            place = Topic(name=topic.name, topic_id=topic.topic_id)
-            self._topics[topic.topic_id if by_id else topic.name] = place
         for each in topic.partitions:
+            place = self._place(topic, by_id=by_id)
             if found is None or not 0 <= each.partition_index < len(found.partitions):
                 unknown = (
                     ErrorCode.UNKNOWN_TOPIC_ID if found is None and by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -103,6 +100,14 @@ class _Plan:
                 )
             )
             self._places.append(place)
+
+    def _place(self, topic: OffsetCommitRequest.OffsetCommitRequestTopic, *, by_id: bool) -> Topic:
+        """Topics that are named twice are answered once; one without partitions not at all."""
+        key = topic.topic_id if by_id else topic.name
+        place = self._topics.get(key)
+        if place is None:
+            place = self._topics[key] = Topic(name=topic.name, topic_id=topic.topic_id)
+        return place
 
     def response(self, codes: Sequence[ErrorCode] = ()) -> OffsetCommitResponse:
         for offset, place, code in zip(self.offsets, self._places, codes, strict=True):

@@ -33,8 +33,6 @@ def handle_offset_delete(services: Services, context: RequestContext, request: O
             else:
                 wanted.append((asked.name, each.partition_index))
     response = OffsetDeleteResponse(topics=list(topics.values()))
-    if not wanted:
-        return response
     if not request.group_id:
         return OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID)
     pending: Pending[OffsetDeleteResponse] = Pending()

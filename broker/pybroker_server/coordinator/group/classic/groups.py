@@ -140,7 +140,9 @@ class ClassicGroups:
 
     def leave(self, effects: Effects, reply: Reply[LeaveGroupResponse], request: LeaveGroupRequest) -> None:
         """Versions 3-5, and 0-2 put into their form: a code per member. Raises KafkaError UNKNOWN_MEMBER_ID."""
-        group = self._member_group(request.group_id)
+        group = self._rebalancer.group(request.group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
         results = []
         for each in request.members:
             code = self._leave_one(effects, group, each.member_id, each.group_instance_id)

@@ -28,7 +28,7 @@ JoinReply = Reply[JoinGroupResponse]
 
 
 def refused(member_id: str, code: ErrorCode) -> JoinGroupResponse:
-    return JoinGroupResponse(member_id=member_id, error_code=code)
+    return JoinGroupResponse(member_id=member_id, error_code=code, protocol_name=None)
 
 
 class Join:

@@ -83,7 +83,7 @@ class Rebalancer:
         join, sync = member.awaiting_join, member.awaiting_sync
         member.awaiting_join = member.awaiting_sync = None
         if join is not None:
-            effects.answer(join, JoinGroupResponse(member_id=member_id, error_code=code))
+            effects.answer(join, JoinGroupResponse(member_id=member_id, error_code=code, protocol_name=None))
         if sync is not None:
             effects.answer(sync, SyncGroupResponse(error_code=code))
 
