@@ -24,6 +24,7 @@ from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
+from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -88,6 +89,7 @@ class Broker:
         self._store: MetadataStore | None = None
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
+        self._groups: GroupCoordinator | None = None
         self._controller: Controller | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
@@ -208,6 +210,9 @@ class Broker:
         self._logs.on_directory_failure(replicas.on_logs_failed)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._groups.on_image(MetadataImage(), publisher.image)
+        publisher.subscribe(self._groups.on_image)
         publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
@@ -218,6 +223,7 @@ class Broker:
 
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
+        assert self._groups is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -227,6 +233,7 @@ class Broker:
             controller=controller,
             replicas=self._replicas,
             logs=self._logs,
+            groups=self._groups,
             producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
@@ -296,6 +303,8 @@ class Broker:
             self._services.config = self.config
         if self._replicas is not None:
             self._replicas.on_config(self.config)
+        if self._groups is not None:
+            self._groups.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -318,6 +327,8 @@ class Broker:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
+        if self._groups is not None:
+            self._groups.stop()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:

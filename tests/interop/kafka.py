@@ -5,7 +5,7 @@ broker runs in KRaft mode on loopback with one node.
 
     python -m tests.interop.kafka jars                     fetch the jars and print their folder
     python -m tests.interop.kafka tool kafka-topics ...     run one of Kafka's tools
-    python -m tests.interop.kafka record                    start a broker, record the oracle's answers, stop it
+    python -m tests.interop.kafka record [PARTS]            start a broker, record the oracle's answers, stop it
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def main(arguments: list[str]) -> int:
         from tests.oracle.record import KAFKA_SETTINGS, record
 
         with broker(KAFKA_SETTINGS) as bootstrap:
-            record(bootstrap)
+            record(bootstrap, arguments[1:])
         return 0
     print(__doc__, file=sys.stderr)
     return 2

@@ -7,6 +7,7 @@ topics, partitions and the like are put in order, since no client may rely on on
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from operator import itemgetter
@@ -36,6 +37,10 @@ _KEYED: Final = {"api_keys": "api_key", "configs": "name", "supported_features":
 _TOPIC_NAMES: Final = ("name", "topic", "resource_name")
 _BROKER_RESOURCES: Final = {4, 8}
 _LITERAL_IDS_END: Final = 1 << 64
+_MADE_MEMBER_ID: Final = re.compile(
+    r"(.*-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}"
+)
+"""A member id that the broker made up: classic groups have a prefix and a UUID, consumer groups a UUID in base64."""
 
 
 def to_plain(message: Message, version: int) -> dict[str, Plain]:
@@ -92,6 +97,7 @@ class Normaliser:
         self._generations: dict[str, int] = {}
         self._sessions: dict[int, str] = {}
         self._producers: dict[int, str] = {}
+        self._members: dict[str, str] = {}
         self._rules: dict[str, Callable[[Any], Plain]] = {
             "host": lambda host: "<host>" if host else host,
             "port": lambda port: "<port>" if port > 0 else port,
@@ -100,6 +106,8 @@ class Normaliser:
             "total_bytes": lambda count: "<bytes>" if count > 0 else count,
             "usable_bytes": lambda count: "<bytes>" if count > 0 else count,
             "session_id": self._session,
+            "member_id": self._member,
+            "leader": self._member,
             "producer_id": lambda number: self._producers.get(number, number),
             "finalized_features_epoch": lambda epoch: "<epoch>" if epoch >= 0 else epoch,
         }
@@ -147,6 +155,8 @@ class Normaliser:
             return "<text>"
         if isinstance(value, UUID):
             return self._topic_id(value)
+        if isinstance(value, bytes):
+            return value.decode("latin-1")
         if isinstance(value, str):
             value = self._shorten(value)
         if name in self._rules:
@@ -169,6 +179,8 @@ class Normaliser:
         return sorted(shown, key=_order)
 
     def _is_foreign(self, value: Plain) -> bool:
+        if isinstance(value, dict) and "group_id" in value and "protocol_type" in value:
+            return self._prefix not in value["group_id"]
         if not isinstance(value, dict) or ("topic_id" not in value and "partitions" not in value):
             return isinstance(value, dict) and value.get("resource_type") == 2 and self._is_other(value)
         return self._is_other(value)
@@ -193,6 +205,11 @@ class Normaliser:
             self._ids[topic_id] = f"unnamed id {len(self._ids) + 1}"
         return self._ids[topic_id]
 
+    def _member(self, member_id: str) -> str:
+        if not isinstance(member_id, str) or not _MADE_MEMBER_ID.fullmatch(member_id):
+            return member_id
+        return self._members.setdefault(member_id, f"member {len(self._members) + 1}")
+
     def _session(self, session_id: int) -> Plain:
         if session_id <= 0:
             return session_id
@@ -211,6 +228,7 @@ class Normaliser:
 def _order(element: dict[str, Plain]) -> tuple[str, ...]:
     """Sorts topics by name or id, partitions by number; what has neither keeps its place among equals."""
     text = [str(element.get(key)) for key in ("name", "topic", "topic_id", "resource_name", "topic_name", "key")]
+    text += [str(element.get(key)) for key in ("group_id", "member_id")]
     numbers = [f"{element.get(key, 0):>10}" for key in ("partition_index", "index", "partition", "batch_index")]
     more = [str(element.get(key)) for key in ("error_code", "node_id", "producer_id")]
     return (*text, *numbers, *more)

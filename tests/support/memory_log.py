@@ -16,7 +16,7 @@ from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
 from pybroker_server.log.producer_state import ProducerState
-from pybroker_server.log.validator import check_batch, prepare_records
+from pybroker_server.log.validator import AppendOrigin, check_batch, prepare_records
 
 EMPTY = memoryview(b"")
 
@@ -84,9 +84,16 @@ class MemoryLog:
 
     # -- writing
 
-    def append_as_leader(self, records: memoryview, leader_epoch: int, now_wall_ms: int) -> AppendInfo:
+    def append_as_leader(
+        self,
+        records: memoryview,
+        leader_epoch: int,
+        now_wall_ms: int,
+        *,
+        origin: AppendOrigin = AppendOrigin.CLIENT,
+    ) -> AppendInfo:
         self._maybe_fail()
-        header = check_batch(records, self.config, "client")
+        header = check_batch(records, self.config, origin)
         known = self.producer_state.find_duplicate(
             header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
         )

@@ -14,12 +14,14 @@ from tests.support.memory_log import ManualBlocking, ManualFlusher, MemoryLog, M
 
 from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_server.config.views import BrokerConfig, broker_config
+from pybroker_server.coordinator.group.shard import group_coordinator
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import BrokerImage, Endpoint, MetadataImage, PartitionImage, TopicImage
 from pybroker_server.replica.fetch_session import FetchSessionCache
 from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.replica.partition import Partition
+from pybroker_server.runtime.entropy import SystemEntropy
 
 NODE = 1
 
@@ -86,6 +88,7 @@ class OneBroker:
         self.connection = ConnectionInfo(1, "PLAINTEXT", "127.0.0.1", 9092, "127.0.0.1", 50_000)
         self._correlation_ids = count(1)
         self.metadata = SimpleNamespace(image=MetadataImage())
+        self.groups = group_coordinator(self.manager, self.config, SystemEntropy())
         brokers = {
             node: BrokerImage(node, node * 10, (Endpoint("PLAINTEXT", f"host{node}", 9090 + node),), rack=f"rack{node}")
             for node in (1, 2)
@@ -100,6 +103,7 @@ class OneBroker:
             controller=unused,
             replicas=self.manager,
             logs=cast(Any, self.logs),
+            groups=self.groups,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
             runtime=cast(Any, SimpleNamespace(blocking=self.blocking, clock=self.time, timers=self.time)),
@@ -115,6 +119,7 @@ class OneBroker:
         new = replace(old, revision=old.revision + 1, **changes)
         self.metadata.image = new
         self.manager.on_image(old, new)
+        self.groups.on_image(old, new)
 
     def show_topics(self, *topics: TopicImage) -> None:
         """These topics are added, or take the place of those with their id."""

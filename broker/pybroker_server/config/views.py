@@ -87,6 +87,17 @@ class BrokerConfig:
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
 
+    offsets_commit_timeout_ms: int
+    offsets_load_buffer_size: int
+    offsets_topic_compression_codec: int
+    offset_metadata_max_bytes: int
+    offsets_retention_minutes: int
+    offsets_retention_check_interval_ms: int
+    group_min_session_timeout_ms: int
+    group_max_session_timeout_ms: int
+    group_initial_rebalance_delay_ms: int
+    group_max_size: int
+
     transaction_max_timeout_ms: int
 
     def with_node_id(self, node_id: int) -> BrokerConfig:

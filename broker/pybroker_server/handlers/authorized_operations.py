@@ -1,4 +1,4 @@
-"""What a principal may do to a topic or the cluster, as the bit sets that clients ask for (KIP-430). No API
+"""What a principal may do to a topic, a group or the cluster, as the bit sets that clients ask for (KIP-430). No API
 of its own.
 
 Without an authorizer everything is allowed: every operation that makes sense for the resource.
@@ -34,6 +34,15 @@ def _bits(operations: Iterable[AclOperation]) -> int:
 
 ALL_ON_TOPIC: Final = _bits(set(AclOperation) - {AclOperation.CLUSTER_ACTION, AclOperation.IDEMPOTENT_WRITE})
 ALL_ON_CLUSTER: Final = _bits(set(AclOperation) - {AclOperation.READ, AclOperation.WRITE, AclOperation.DELETE})
+ALL_ON_GROUP: Final = _bits(
+    (
+        AclOperation.READ,
+        AclOperation.DELETE,
+        AclOperation.DESCRIBE,
+        AclOperation.DESCRIBE_CONFIGS,
+        AclOperation.ALTER_CONFIGS,
+    )
+)
 
 
 def on_topic(asked: bool) -> int:
@@ -42,3 +51,7 @@ def on_topic(asked: bool) -> int:
 
 def on_cluster(asked: bool) -> int:
     return ALL_ON_CLUSTER if asked else NOT_ASKED
+
+
+def on_group(asked: bool) -> int:
+    return ALL_ON_GROUP if asked else NOT_ASKED

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pybroker_server.config.views import BrokerConfig
     from pybroker_server.controller.controller import Controller
     from pybroker_server.controller.producer_ids import ProducerIdAllocator
+    from pybroker_server.coordinator.group.shard import GroupCoordinator
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
     from pybroker_server.replica.fetch_session import FetchSessionCache
@@ -38,6 +39,7 @@ class Services:
     controller: Controller
     replicas: ReplicaManager
     logs: LogManager
+    groups: GroupCoordinator
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache
     runtime: Runtime

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.log.position import AppendInfo, LogPosition
+from pybroker_server.log.validator import AppendOrigin
 from pybroker_server.metadata.image import PartitionImage
 from pybroker_server.replica.partition_state import PartitionState, Transition
 from pybroker_server.replica.purgatory import DelayedOperation, WaitList
@@ -97,8 +98,15 @@ class Partition:
 
     # Writing
 
-    def append(self, records: memoryview, acks: int, now_ms: int, wall_ms: int) -> AppendInfo:
-        """Appends one batch of a client as leader; offset and leader epoch are written into `records`.
+    def append(
+        self,
+        records: memoryview,
+        acks: int,
+        now_ms: int,
+        wall_ms: int,
+        origin: AppendOrigin = AppendOrigin.CLIENT,
+    ) -> AppendInfo:
+        """Appends one batch as leader, by default a client's; offset and leader epoch are written into `records`.
 
         Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
         """
@@ -109,7 +117,7 @@ class Partition:
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
         log = self.log
         try:
-            info = log.append_as_leader(records, state.leader_epoch, wall_ms)
+            info = log.append_as_leader(records, state.leader_epoch, wall_ms, origin=origin)
         except OSError as error:
             self.go_offline(error)
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error

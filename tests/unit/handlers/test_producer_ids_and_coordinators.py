@@ -1,12 +1,18 @@
-"""InitProducerId and FindCoordinator as far as they are served without coordinators."""
+"""InitProducerId without transactions, and who coordinates what."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from tests.support.admin import an_admin_broker
+from tests.support.one_broker import OneBroker, topic_image
 
+from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode, KafkaError, error_code
-from pybroker_protocol.messages import FindCoordinatorRequest, InitProducerIdRequest
+from pybroker_protocol.messages import FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest
+from pybroker_server.handlers.find_coordinator import handle_find_coordinator
 
 
 @pytest.mark.parametrize("version", range(6))
@@ -48,11 +54,43 @@ async def test_a_store_without_an_answer_is_worth_another_try() -> None:
         assert error_code(answer.error_code).retriable
 
 
-@pytest.mark.parametrize("version", range(4))
-async def test_one_coordinator_is_asked_for(version: int) -> None:
+@pytest.mark.parametrize("version", range(1, 4))
+async def test_a_transaction_has_no_coordinator_yet(version: int) -> None:
     async with an_admin_broker() as broker:
-        answer = await broker.ask(version, FindCoordinatorRequest(key="g"))
+        answer = await broker.ask(version, FindCoordinatorRequest(key="t", key_type=1))
         assert (answer.error_code, answer.node_id, answer.host, answer.port) == (15, -1, "", -1)
+
+
+class TestGroups:
+    """Where a group is coordinated: at the leader of the partition of `__consumer_offsets` that its id hashes to."""
+
+    @pytest.fixture
+    def broker(self) -> OneBroker:
+        broker = OneBroker()
+        self.created: list[str] = []
+        create = SimpleNamespace(auto_create_topics=lambda names, config: self.created.extend(names))
+        broker.services.controller = cast(Any, create)
+        return broker
+
+    def ask(self, broker: OneBroker, version: int, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
+        return handle_find_coordinator(broker.services, broker.context(ApiKey.FIND_COORDINATOR, version), request)
+
+    def test_the_offsets_topic_is_made_when_it_is_first_needed(self, broker: OneBroker) -> None:
+        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g"))
+        assert (answer.error_code, answer.node_id, answer.host, answer.port) == (15, -1, "", -1)
+        assert self.created == ["__consumer_offsets"]
+
+    def test_the_leader_of_its_partition_is_told(self, broker: OneBroker) -> None:
+        broker.show_topics(topic_image("__consumer_offsets", partitions=50))
+        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g"))
+        assert (answer.error_code, answer.node_id, answer.host, answer.port) == (0, 1, "host1", 9091)
+        request = FindCoordinatorRequest(coordinator_keys=["g", "h"])
+        found = self.ask(broker, 6, request).coordinators
+        assert [(c.key, c.error_code, c.node_id) for c in found] == [("g", 0, 1), ("h", 0, 1)]
+
+    def test_one_without_a_leader_is_not_available(self, broker: OneBroker) -> None:
+        broker.show_topics(topic_image("__consumer_offsets", partitions=50, leader=-1))
+        assert self.ask(broker, 3, FindCoordinatorRequest(key="g")).error_code == 15
 
 
 @pytest.mark.parametrize("version", [4, 5, 6])
