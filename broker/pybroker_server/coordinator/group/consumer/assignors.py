@@ -82,13 +82,20 @@ def assign_uniform(candidates: Sequence[Candidate], counts: Mapping[UUID, int]) 
 
 
 def _balance(held: dict[str, list[Partition]], subscribers: Mapping[UUID, Sequence[str]]) -> None:
-    """Moves single partitions from who has most to who has least until no move makes two members more equal."""
-    for giver in sorted(held, key=lambda member_id: -len(held[member_id])):
-        for where in list(reversed(held[giver])):
-            taker = min(subscribers[where[0]], key=lambda member_id: len(held[member_id]))
-            if len(held[giver]) - len(held[taker]) > 1:
-                held[giver].remove(where)
-                held[taker].append(where)
+    """Moves single partitions, always from who has most, until no move makes two members more equal."""
+    while any(_give_one(held, subscribers, giver) for giver in sorted(held, key=lambda each: -len(held[each]))):
+        pass
+
+
+def _give_one(held: dict[str, list[Partition]], subscribers: Mapping[UUID, Sequence[str]], giver: str) -> bool:
+    for topic_id in dict.fromkeys(topic_id for topic_id, _ in held[giver]):
+        taker = min(subscribers[topic_id], key=lambda member_id: len(held[member_id]))
+        if len(held[giver]) - len(held[taker]) > 1:
+            where = next(each for each in reversed(held[giver]) if each[0] == topic_id)
+            held[giver].remove(where)
+            held[taker].append(where)
+            return True
+    return False
 
 
 def _by_topic(partitions: Sequence[Partition]) -> dict[UUID, frozenset[int]]:
