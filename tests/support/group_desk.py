@@ -6,12 +6,22 @@ It does what `coordinator/host.py` does, without partitions: what was appended i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from tests.support.one_broker import topic_image
+
 from pybroker_protocol.errors import ErrorCode, KafkaError
-from pybroker_protocol.messages import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from pybroker_protocol.messages import (
+    ConsumerGroupHeartbeatRequest,
+    HeartbeatRequest,
+    JoinGroupRequest,
+    LeaveGroupRequest,
+    SyncGroupRequest,
+)
 from pybroker_server.config.views import broker_config
 from pybroker_server.coordinator.effects import Effects, Operation, Reply
 from pybroker_server.coordinator.group.context import Client, GroupContext
@@ -162,6 +172,30 @@ class GroupDesk:
     def committed(self, partition: int = 0, group: str = "g") -> int | None:
         found = self.shard.offsets.store.of(group).get(("t", partition))
         return None if found is None else found.offset
+
+    def beat(self, member_id: str, epoch: int, *, group: str = "g", **fields: Any) -> Any:
+        """A ConsumerGroupHeartbeat's response, or the KafkaError that refused it."""
+        request = ConsumerGroupHeartbeatRequest(group_id=group, member_id=member_id, member_epoch=epoch, **fields)
+        given: list[Any] = []
+        reply: Reply[Any] = Reply(given.append, lambda code: KafkaError(code))
+        effects = self._effects()
+        try:
+            self.shard.consumer.heartbeat(effects, reply, request, CLIENT, 1)
+        except KafkaError as error:
+            return error
+        self._settle(effects)
+        return given[0]
+
+    def show_topics(self, **partitions: int) -> None:
+        """These topics are there, with so many partitions."""
+        topics = [topic_image(name, partitions=count) for name, count in partitions.items()]
+        self.image = replace(
+            self.image,
+            revision=self.image.revision + 1,
+            topics_by_id=MappingProxyType({topic.topic_id: topic for topic in topics}),
+            topics_by_name=MappingProxyType({topic.name: topic for topic in topics}),
+        )
+        self.perform(lambda effects: self.shard.on_image(effects, self.image))
 
     # -- whole situations
 

@@ -93,10 +93,17 @@ class BrokerConfig:
     offset_metadata_max_bytes: int
     offsets_retention_minutes: int
     offsets_retention_check_interval_ms: int
+    group_coordinator_rebalance_protocols: tuple[str, ...]
     group_min_session_timeout_ms: int
     group_max_session_timeout_ms: int
     group_initial_rebalance_delay_ms: int
     group_max_size: int
+    group_consumer_session_timeout_ms: int
+    group_consumer_heartbeat_interval_ms: int
+    group_consumer_max_size: int
+    group_consumer_assignors: tuple[str, ...]
+    group_consumer_assignment_interval_ms: int
+    group_consumer_regex_refresh_interval_ms: int
 
     transaction_max_timeout_ms: int
 

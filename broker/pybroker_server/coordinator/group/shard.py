@@ -117,6 +117,8 @@ class GroupShard:
     def on_image(self, effects: Effects, image: MetadataImage) -> None:
         """See `CoordinatorState`."""
         before, self.context.image = self.context.image, image
+        if before.topics_by_id is not image.topics_by_id:
+            self.consumer.on_topics_changed()
         gone = {topic.name for topic_id, topic in before.topics_by_id.items() if topic_id not in image.topics_by_id}
         if gone:
             self.offsets.delete_topics(effects, frozenset(gone))
