@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.coordinator.records import CoordinatorRecord
 
 R = TypeVar("R")
@@ -20,11 +20,18 @@ R = TypeVar("R")
 class Reply(Generic[R]):
     """Where an answer goes. Given once, whenever: state may keep one (JoinGroup waits for the others)."""
 
-    __slots__ = ("_complete", "_refuse")
+    __slots__ = ("_complete", "_explain", "_refuse")
 
-    def __init__(self, complete: Callable[[R], None], refuse: Callable[[ErrorCode], R]) -> None:
+    def __init__(
+        self,
+        complete: Callable[[R], None],
+        refuse: Callable[[ErrorCode], R],
+        explain: Callable[[KafkaError], R] | None = None,
+    ) -> None:
+        """`explain` makes the response for an error where it has room for a text."""
         self._complete = complete
         self._refuse = refuse
+        self._explain = explain
 
     def refusal(self, code: ErrorCode) -> R:
         """The response that says `code`."""
@@ -35,6 +42,9 @@ class Reply(Generic[R]):
 
     def fail(self, code: ErrorCode) -> None:
         self._complete(self._refuse(code))
+
+    def fail_with(self, error: KafkaError) -> None:
+        self._complete(self._refuse(error.code) if self._explain is None else self._explain(error))
 
 
 class Effects:

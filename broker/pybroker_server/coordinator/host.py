@@ -118,7 +118,7 @@ class CoordinatorHost(Generic[S]):
             try:
                 ask(shard.state, effects, reply)
             except KafkaError as error:
-                reply.fail(error.code)
+                reply.fail_with(error)
                 self._arm(shard)
                 return
             self._settle(shard, effects, reply)

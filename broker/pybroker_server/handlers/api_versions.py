@@ -5,10 +5,10 @@ INVALID_REQUEST, upon which librdkafka asks again in version 0. v3 also brings f
 may show a supported feature whose lowest level is 0, which older Java clients cannot read (KAFKA-17011). A
 version from the future is answered by the dispatcher, without looking at its body.
 
-The table is made from the handlers that exist. Of the features only `metadata.version` is told, at the
-level of Kafka 4.3, whose table of APIs this is: tools show it, and clients switch nothing on by it. Those
-that do switch things on (`transaction.version`, `group.version`, `share.version`) are told when they are
-served.
+The table is made from the handlers that exist. Of the features `metadata.version` is told, at the level of
+Kafka 4.3, whose table of APIs this is: tools show it, and clients switch nothing on by it; and
+`group.version` 1, by which they know that consumer groups (KIP-848) are served. Others that switch things
+on (`transaction.version`, `share.version`) are told when they are served.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
 
-METADATA_VERSION: Final = "metadata.version"
-METADATA_VERSION_LOWEST: Final = 7
-METADATA_VERSION_OF_4_3: Final = 30
+FEATURES: Final = (("group.version", 0, 1), ("metadata.version", 7, 30))
+"""(name, lowest level, level in force)."""
+_ZERO_LEVELS_FROM: Final = 4
 _FIRST_NAMED_VERSION: Final = 3
 _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.\-]*[a-zA-Z0-9])?")
 
@@ -52,18 +52,13 @@ def handle_api_versions(
             if connection.is_inter_broker or not handler.inter_broker_only
         ],
         supported_features=[
-            ApiVersionsResponse.SupportedFeatureKey(
-                name=METADATA_VERSION,
-                min_version=METADATA_VERSION_LOWEST,
-                max_version=METADATA_VERSION_OF_4_3,
-            )
+            ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=lowest, max_version=level)
+            for name, lowest, level in FEATURES
+            if lowest or context.api_version >= _ZERO_LEVELS_FROM
         ],
         finalized_features_epoch=services.metadata.image.revision,
         finalized_features=[
-            ApiVersionsResponse.FinalizedFeatureKey(
-                name=METADATA_VERSION,
-                max_version_level=METADATA_VERSION_OF_4_3,
-                min_version_level=METADATA_VERSION_OF_4_3,
-            )
+            ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+            for name, _, level in FEATURES
         ],
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.coordinator.effects import Reply
 from pybroker_server.coordinator.group.context import Client
 from pybroker_server.coordinator.host import Ask, CoordinatorHost
@@ -43,7 +43,7 @@ class Gather(Generic[T, R]):
         self._asked = 0
         self._is_sealed = False
 
-    def reply(self, refuse: Callable[[ErrorCode], T]) -> Reply[T]:
+    def reply(self, refuse: Callable[[ErrorCode], T], explain: Callable[[KafkaError], T] | None = None) -> Reply[T]:
         """Where the next question is to be answered."""
         number = self._asked
         self._asked += 1
@@ -52,7 +52,7 @@ class Gather(Generic[T, R]):
             self._answers[number] = answer
             self._check()
 
-        return Reply(complete, refuse)
+        return Reply(complete, refuse, explain)
 
     def seal(self) -> Pending[R]:
         """After the last question: the response that comes when all are answered."""

@@ -16,6 +16,7 @@ from pybroker_server.coordinator.java_hash import java_string_hash, partition_fo
         ("polygenelubricants", -(2**31)),
         ("Grüße", 69215351),
         ("𝄞", 1772394),
+        ("g-classic", 486_458_668),
     ],
 )
 def test_the_hash_is_that_of_java(text: str, value: int) -> None:
@@ -32,8 +33,11 @@ def test_the_hash_is_that_of_java(text: str, value: int) -> None:
         ("zählgruppe", 50, 31),
         ("zählgruppe", 7, 6),
         ("consumer-7", 50, 0),
+        ("g-classic", 50, 18),
+        ("g-consumer", 50, 32),
         ("my-group", 1, 0),
     ],
 )
 def test_the_partition_is_that_of_kafka(key: str, count: int, partition: int) -> None:
+    """`g-classic` and `g-consumer` were seen in the offsets topic of Apache Kafka 4.3.0."""
     assert partition_for(key, count) == partition

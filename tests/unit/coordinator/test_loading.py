@@ -157,6 +157,17 @@ class TestLoading:
         assert broker.look() == [ErrorCode.NOT_COORDINATOR]
         assert broker.ledger.events == ["unloaded"]
 
+    def test_what_was_not_committed_is_loaded_and_waited_for(self, broker: LedgerBroker) -> None:
+        broker.load()
+        broker.put(("new", 1))
+        after = LedgerBroker(logs=broker.logs)
+        after.show_topics(topic_image(TOPIC))
+        after.load()
+        seen = after.look()
+        assert seen == []
+        after.flush()
+        assert seen == [self.expected() | {"new": 1}]
+
     def test_topics_that_come_meanwhile_are_seen(self, broker: LedgerBroker) -> None:
         broker.blocking.run_all()
         broker.show_topics(topic_image("other"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from pybroker_server.coordinator.records import CoordinatorRecord
 
@@ -43,8 +44,17 @@ class Group(Protocol):
     def is_subscribed_to(self, topic: str) -> bool:
         """Whether a member may be working on the topic: its offsets stay then. True when that cannot be told."""
 
-    def check_commit(self, member_id: str, instance_id: str | None, epoch: int, version: int, *, in_txn: bool) -> None:
-        """May this member commit offsets? `epoch` is a generation id or a member epoch, `version` the request's.
+    def check_commit(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        epoch: int,
+        version: int,
+        *,
+        in_txn: bool,
+        partitions: Sequence[tuple[UUID, int]] = (),
+    ) -> None:
+        """May this member commit offsets of `partitions`? `epoch` is a generation id or a member epoch.
 
         `version` is that of OffsetCommit, or of TxnOffsetCommit with `in_txn`. Raises KafkaError.
         """

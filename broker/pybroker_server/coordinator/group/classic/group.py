@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError, ProtocolError
 from pybroker_protocol.messages import GroupMetadataKey, JoinGroupResponse
@@ -75,9 +76,18 @@ class ClassicGroup:
     def is_subscribed_to(self, topic: str) -> bool:
         return self.topics is not None and topic in self.topics
 
-    def check_commit(self, member_id: str, instance_id: str | None, epoch: int, version: int, *, in_txn: bool) -> None:
+    def check_commit(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        epoch: int,
+        version: int,
+        *,
+        in_txn: bool,
+        partitions: Sequence[tuple[UUID, int]] = (),
+    ) -> None:
         """Raises KafkaError: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS."""
-        del version
+        del version, partitions
         if epoch < 0 and self.state is GroupState.EMPTY:
             return  # an admin client, or a consumer that assigns itself
         if epoch >= 0 or member_id or instance_id is not None:

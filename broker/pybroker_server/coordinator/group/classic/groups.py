@@ -61,6 +61,13 @@ class ClassicGroups:
     ) -> None:
         """Versions 0-9. The group is made when a member comes that has no id yet."""
         group_id, member_id = request.group_id, request.member_id
+        known = self._context.groups.get(group_id)
+        if known is not None and not isinstance(known, ClassicGroup) and known.is_empty:
+            # Its members have left: a classic group takes its place.
+            for tombstone in known.tombstones():
+                effects.append(tombstone, replay=False)
+            del self._context.groups[group_id]
+            effects.on_failed(lambda code, undone: self._context.groups.update({group_id: known}))
         is_new = group_id not in self._context.groups
         if is_new and member_id:
             effects.answer(reply, refused(member_id, ErrorCode.UNKNOWN_MEMBER_ID))

@@ -81,7 +81,14 @@ class Offsets:
         """Answers a code per offset, in order. Raises KafkaError when the group or the member is refused."""
         group = self._group_to_commit(effects, commit)
         try:
-            group.check_commit(commit.member_id, commit.instance_id, commit.epoch, commit.version, in_txn=False)
+            group.check_commit(
+                commit.member_id,
+                commit.instance_id,
+                commit.epoch,
+                commit.version,
+                in_txn=False,
+                partitions=[(wanted.topic_id, wanted.where[1]) for wanted in commit.offsets],
+            )
         except KafkaError as error:
             if error.code is ErrorCode.STALE_MEMBER_EPOCH and commit.version < _MEMBER_EPOCHS_FROM:
                 raise KafkaError(ErrorCode.UNSUPPORTED_VERSION) from None
