@@ -26,7 +26,7 @@ serve: $(READY)  ## run a broker on localhost:9092
 	@exec $(BIN)/pybroker serve $(ARGS)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -m "not java" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not java" $(ARGS)
 
 check: $(READY)  ## linters, types, layers, limits, generated files
 	$(BIN)/ruff check .

@@ -6,12 +6,16 @@ by pair, because machines drift. Medians are printed with the smallest and large
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import statistics
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
+from pybroker_bench import groups
 from pybroker_bench.loads import LoadSpec
 from pybroker_bench.target import Target, TargetError, local_pybroker, parse_target
 
@@ -115,6 +119,38 @@ def _report(scenario: Scenario, targets: list[Target], figures: dict[str, Figure
         click.echo(f"  {label:28} " + "   ".join(cells))
 
 
+def _report_groups(target: Target, rounds: int, scale: float) -> None:
+    """Rates and the broker's CPU per request; the median round, the smallest and largest beside it."""
+    topic = target.create_topic(PARTITIONS)
+    bootstrap, click_line = target.bootstrap, "  {:28} {}"
+    loads: dict[str, Callable[[], Coroutine[Any, Any, groups.Rate]]] = {
+        "offset commits": lambda: groups.commits(bootstrap, topic, int(40_000 * scale)),
+        "heartbeats, classic": lambda: groups.classic_heartbeats(bootstrap, int(80_000 * scale)),
+        "heartbeats, KIP-848": lambda: groups.consumer_heartbeats(bootstrap, topic, int(80_000 * scale)),
+        "members of 1,000 groups of 5": lambda: groups.many_groups(bootstrap, topic, int(1_000 * scale), 5),
+    }
+    click.echo("\nconsumer groups, per second and broker CPU in microseconds for each")
+    for title, load in loads.items():
+        rates, cpu = [], []
+        for _ in range(rounds):
+            before = target.usage()
+            rate = asyncio.run(load())
+            after = target.usage()
+            rates.append(rate.per_second)
+            if before and after:
+                cpu.append((after.cpu_seconds - before.cpu_seconds) / rate.count * 1e6)
+        click.echo(click_line.format(title, f"{_spread(rates)}   CPU {_spread(cpu, digits=1)}"))
+    found = [asyncio.run(groups.large_rebalance(bootstrap)) for _ in range(rounds)]
+    click.echo(click_line.format("rebalance of 200 members", _spread([each.seconds * 1000 for each in found], " ms")))
+    click.echo(
+        click_line.format(
+            "  others wait meanwhile",
+            f"{_spread([each.median_lag_ms for each in found], ' ms', 1)},"
+            f" at most {_spread([each.largest_lag_ms for each in found], ' ms', 1)}",
+        )
+    )
+
+
 @click.command(help=__doc__)
 @click.option("--bootstrap", help="HOST:PORT[@PID] of a running broker; without it a pybroker is started.")
 @click.option("--against", help="HOST:PORT[@PID] of another broker to run every round on as well.")
@@ -142,6 +178,9 @@ def main(bootstrap: str | None, against: str | None, rounds: int, scale: float, 
                     for each in targets:
                         _run_round(each, scenario, figures[each.name], scale)
                 _report(scenario, targets, figures)
+            for each in targets:
+                click.echo(f"\n{each.name}")
+                _report_groups(each, rounds, scale)
             peak = target.usage()
             if peak is not None:
                 now, most = peak.rss_bytes / 1e6, peak.peak_rss_bytes / 1e6

@@ -93,6 +93,37 @@ def test_members_and_offsets_survive_a_kill_of_the_broker(broker: BrokerProcess,
         each.leave()
 
 
+def test_a_group_moves_to_the_new_protocol_and_back_while_it_works(broker: BrokerProcess, topic: str) -> None:
+    """Classic members first, then both kinds, then new ones only, and the same way back; every record is processed."""
+    group = a_name("group")
+    classic = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 100, "partition.assignment.strategy": "range"}
+    old = [Member(broker.bootstrap, topic, group, **classic) for _ in range(2)]
+    until(lambda: all_own_some(old), old)
+    new = Member(broker.bootstrap, topic, group, **CONSUMER)
+    mixed = [*old, new]
+    until(lambda: all_own_some(mixed), mixed)
+    assert kind_of(broker, group) == confluent_kafka.ConsumerGroupType.CONSUMER
+    for member in old:
+        member.leave()
+    until(lambda: all_own_some([new]), [new])
+    back = Member(broker.bootstrap, topic, group, **classic)
+    mixed = [new, back]
+    until(lambda: all_own_some(mixed), mixed)
+    new.leave()
+    until(lambda: all_own_some([back]), [back])
+    assert kind_of(broker, group) == confluent_kafka.ConsumerGroupType.CLASSIC
+    everybody = [*old, new, back]
+    until(lambda: {n for m in everybody for n in m.seen} == set(range(RECORDS)), [back])
+    back.leave()
+    assert committed_offsets(broker.bootstrap, topic, group) == [RECORDS // PARTITIONS] * PARTITIONS
+
+
+def kind_of(broker: BrokerProcess, group: str) -> confluent_kafka.ConsumerGroupType:
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})
+    listed = admin.list_consumer_groups().result(10).valid
+    return next(each.type for each in listed if each.group_id == group)
+
+
 def test_a_pattern_subscribes_to_topics_that_come_later(broker: BrokerProcess, topic: str) -> None:
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})
     member = Member(broker.bootstrap, f"^{topic}.*", a_name("group"), **CONSUMER)
@@ -113,7 +144,6 @@ def test_tools_see_the_group_as_it_is(broker: BrokerProcess, topic: str) -> None
         confluent_kafka.ConsumerGroupState.STABLE,
         confluent_kafka.ConsumerGroupType.CONSUMER,
     )
-    [listed] = [each for each in admin.list_consumer_groups().result(10).valid if each.group_id == group]
-    assert listed.type == confluent_kafka.ConsumerGroupType.CONSUMER
+    assert kind_of(broker, group) == confluent_kafka.ConsumerGroupType.CONSUMER
     member.leave()
     assert admin.delete_consumer_groups([group])[group].result(10) is None

@@ -98,6 +98,12 @@ _BETTER_CODES: Final = (
             ("incremental-alter-*-operation", "*.error_code"),
         )
     ),
+    Meant(
+        "classic-member-enters-with-a-malformed-subscription",
+        "1.answer.error_code",
+        23,
+        "INCONSISTENT_GROUP_PROTOCOL where Kafka fails with UNKNOWN_SERVER_ERROR",
+    ),
     Meant("incremental-alter-*-operation", "*.error_message", "<text>", "the same, with a reason"),
     Meant("create-partitions-a-billion", "*.error_code", 44, "POLICY_VIOLATION where Kafka runs out of memory"),
     Meant("create-partitions-a-billion", "*.error_message", "<text>", "the same, with a reason"),
@@ -176,9 +182,27 @@ _BATCHES: Final = (
     Meant("batch-null-records", "0.*", ANYTHING, "INVALID_RECORD, where Kafka never answers"),
 )
 
+_GROUPS: Final = (
+    Meant(
+        "group-is-upgraded-before-its-assignment",
+        "*.topic_partitions.0.partitions.0",
+        ANYTHING,
+        "which of two equal members gets which of two equal partitions",
+    ),
+)
+
 _FETCH: Final = (Meant("fetch-*", "*.records.1", ABSENT, "no batch is sent in part: some clients trip over it"),)
 
-MEANT: Final[tuple[Meant, ...]] = (*_NOT_YET, *_OWN_CONFIGS, *_BETTER_CODES, *_STRICTER, *_KINDER, *_BATCHES, *_FETCH)
+MEANT: Final[tuple[Meant, ...]] = (
+    *_NOT_YET,
+    *_OWN_CONFIGS,
+    *_BETTER_CODES,
+    *_STRICTER,
+    *_KINDER,
+    *_BATCHES,
+    *_GROUPS,
+    *_FETCH,
+)
 
 
 def unmeant(exchange: str, found: Iterable[Difference], used: set[Meant] | None = None) -> list[Difference]:

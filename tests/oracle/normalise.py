@@ -156,7 +156,8 @@ class Normaliser:
         if isinstance(value, UUID):
             return self._topic_id(value)
         if isinstance(value, bytes):
-            return value.decode("latin-1")
+            # A topic name inside, with the two bytes of its length.
+            return re.sub(f"(?s)..{re.escape(self._prefix)}", "@", value.decode("latin-1"))
         if isinstance(value, str):
             value = self._shorten(value)
         if name in self._rules:

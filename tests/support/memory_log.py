@@ -94,13 +94,14 @@ class MemoryLog:
     ) -> AppendInfo:
         self._maybe_fail()
         header = check_batch(records, self.config, origin)
+        is_clients = header.has_producer_id and origin is AppendOrigin.CLIENT
         known = self.producer_state.find_duplicate(
             header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
         )
-        if header.has_producer_id and known is not None:
+        if is_clients and known is not None:
             first, last = known.first_offset, known.last_offset
             return AppendInfo(first, last, known.timestamp, self.log_start_offset, self.end_position, True)
-        if header.has_producer_id:
+        if is_clients:
             self.producer_state.check_data(header.producer_id, header.producer_epoch, header.base_sequence, False)
         stored, header, append_time = prepare_records(records, header, self.config, now_wall_ms)
         base, last = self.log_end_offset, self.log_end_offset + header.last_offset_delta
@@ -108,7 +109,7 @@ class MemoryLog:
         patch_offset_and_epoch(copy, 0, base, leader_epoch)
         next(reversed(self._segments.values())).extend(copy)
         self.log_end_offset = last + 1
-        if header.has_producer_id:
+        if header.has_producer_id and origin is not AppendOrigin.MARKER:
             self.producer_state.apply_data(
                 header.producer_id,
                 header.producer_epoch,

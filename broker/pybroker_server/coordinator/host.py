@@ -109,7 +109,7 @@ class CoordinatorHost(Generic[S]):
     def run_at(self, index: int, ask: Ask[S, R], reply: Reply[R]) -> None:
         """The same for what belongs to a whole partition."""
         shard = self._shards.get(index)
-        if shard is None:
+        if shard is None or not self._is_serving(shard):
             reply.fail(ErrorCode.NOT_COORDINATOR)
         elif not shard.is_active:
             reply.fail(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
@@ -119,6 +119,7 @@ class CoordinatorHost(Generic[S]):
                 ask(shard.state, effects, reply)
             except KafkaError as error:
                 reply.fail_with(error)
+                self._arm(shard)
                 return
             self._settle(shard, effects, reply)
 
@@ -220,6 +221,13 @@ class CoordinatorHost(Generic[S]):
             shard.timer.cancel()
         shard.state.timeouts.clear()
         shard.state.on_unloaded()
+
+    def _is_serving(self, shard: _Shard[S]) -> bool:
+        """A partition whose storage failed is let go when that is noticed: metadata will say who has it next."""
+        if shard.partition.is_serving_leader:
+            return True
+        self._unload(shard)
+        return False
 
     # Operations
 
@@ -333,20 +341,23 @@ class CoordinatorHost(Generic[S]):
     # Deadlines
 
     def _arm(self, shard: _Shard[S]) -> None:
+        """A timer that is early finds nothing and is set anew: cheaper than to move it with every heartbeat."""
         deadline_ms = shard.state.timeouts.next_deadline_ms
-        if deadline_ms == shard.deadline_ms or not shard.is_active:
+        if deadline_ms is None or not shard.is_active:
             return
         if shard.timer is not None:
+            if shard.deadline_ms is not None and shard.deadline_ms <= deadline_ms:
+                return
             shard.timer.cancel()
-            shard.timer = None
         shard.deadline_ms = deadline_ms
-        if deadline_ms is not None:
-            delay_ms = max(deadline_ms - self._replicas.clock.monotonic_ms(), 0)
-            shard.timer = self._replicas.timers.call_after_ms(delay_ms, partial(self._on_deadline, shard))
+        delay_ms = max(deadline_ms - self._replicas.clock.monotonic_ms(), 0)
+        shard.timer = self._replicas.timers.call_after_ms(delay_ms, partial(self._on_deadline, shard))
 
     def _on_deadline(self, shard: _Shard[S]) -> None:
         shard.timer = None
         shard.deadline_ms = None
+        if not self._is_serving(shard):
+            return
         for operation in shard.state.timeouts.expire(self._replicas.clock.monotonic_ms()):
             if shard.is_active:
                 self._perform(shard, operation)

@@ -6,16 +6,16 @@ Types that this release does not know are skipped when a log is read (a newer re
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
-from struct import Struct
 from typing import Final, NamedTuple
 
 from pybroker_protocol import messages
 from pybroker_protocol.codec import decode, encoder
-from pybroker_protocol.errors import ProtocolError
+from pybroker_protocol.errors import ErrorCode, KafkaError, ProtocolError
 from pybroker_protocol.schema.classes import Message
 
-_INT16: Final = Struct(">h")
+_INT16: Final = struct.Struct(">h")
 
 
 class CoordinatorRecord(NamedTuple):
@@ -37,7 +37,11 @@ class RecordTypes:
         self._type_of = {key: number for number, (key, _) in self._by_type.items()}
 
     def encode(self, record: CoordinatorRecord) -> tuple[bytes, bytes | None]:
-        """Key and value as they are stored."""
+        """Key and value as they are stored.
+
+        Raises KafkaError UNKNOWN_SERVER_ERROR for what has no room in the format (a group id above 32 KB): Kafka's
+        answer to it as well.
+        """
         key = _encode(self._type_of[type(record.key)], record.key, 0)
         return key, None if record.value is None else _encode(record.version, record.value, record.version)
 
@@ -73,4 +77,7 @@ def _type_of(key_class: type[Message]) -> int:
 
 def _encode(prefix: int, message: Message, version: int) -> bytes:
     out = bytearray(_INT16.pack(prefix))
-    return bytes(encoder(message.__class__, version)(message, out, []))
+    try:
+        return bytes(encoder(message.__class__, version)(message, out, []))
+    except struct.error as error:
+        raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR) from error

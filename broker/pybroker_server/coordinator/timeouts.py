@@ -7,7 +7,7 @@ does with every heartbeat, costs a dictionary entry: its place in the heap is co
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from pybroker_server.coordinator.effects import Operation
 
@@ -16,9 +16,11 @@ class Timeouts:
     """One deadline per key; `operation` runs once, after it, unless it was set anew or cancelled."""
 
     def __init__(self) -> None:
-        self._entries: dict[Hashable, tuple[int, Operation]] = {}
+        self._entries: dict[Hashable, tuple[int, Operation, int]] = {}
+        """(deadline, operation, the number of the call of `set`)"""
         self._heap: list[tuple[int, int, Hashable]] = []
         self._sequence = 0
+        self._pushes = 0
         self._queued: dict[Hashable, int] = {}
         """The deadline under which each key stands in the heap."""
 
@@ -35,7 +37,8 @@ class Timeouts:
 
     def set(self, key: Hashable, deadline_ms: int, operation: Operation) -> None:
         """In the place of what the key had."""
-        self._entries[key] = (deadline_ms, operation)
+        self._sequence += 1
+        self._entries[key] = (deadline_ms, operation, self._sequence)
         queued = self._queued.get(key)
         if queued is None or deadline_ms < queued:
             self._push(key, deadline_ms)
@@ -55,21 +58,27 @@ class Timeouts:
         self._settle()
         return self._heap[0][0] if self._heap else None
 
-    def expire(self, now_ms: int) -> list[Operation]:
-        """The operations whose time has come, by deadline; they are forgotten here."""
-        due: list[Operation] = []
+    def expire(self, now_ms: int) -> Iterator[Operation]:
+        """The operations whose time has come, by deadline. Each is looked for when the one before it has run, which
+        may have cancelled it; what a running one sets anew waits for the next call.
+        """
+        last = self._sequence
         while True:
             self._settle()
             if not self._heap or self._heap[0][0] > now_ms:
-                return due
-            _, _, key = heapq.heappop(self._heap)
-            del self._queued[key]
-            due.append(self._entries.pop(key)[1])
+                return
+            key = self._heap[0][2]
+            _, operation, number = self._entries[key]
+            if number > last:
+                return
+            heapq.heappop(self._heap)
+            del self._queued[key], self._entries[key]
+            yield operation
 
     def _push(self, key: Hashable, deadline_ms: int) -> None:
-        self._sequence += 1
+        self._pushes += 1
         self._queued[key] = deadline_ms
-        heapq.heappush(self._heap, (deadline_ms, self._sequence, key))
+        heapq.heappush(self._heap, (deadline_ms, self._pushes, key))
 
     def _settle(self) -> None:
         """Until the head of the heap is a deadline in force."""

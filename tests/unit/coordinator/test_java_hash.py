@@ -1,4 +1,4 @@
-"""The hash by which Kafka, its tools and this broker agree on a group's partition."""
+"""Java's string hash, and the partition that Kafka computes from it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,32 @@ from pybroker_server.coordinator.java_hash import java_string_hash, partition_fo
     [
         ("", 0),
         ("a", 97),
-        ("g-classic", 486_458_668),
+        ("hello", 99162322),
         ("polygenelubricants", -(2**31)),
-        ("\U0001f600", 1_772_899),
-        ("größe", 98_762_257),
+        ("Grüße", 69215351),
+        ("𝄞", 1772394),
+        ("g-classic", 486_458_668),
     ],
 )
-def test_it_is_that_of_javas_strings(text: str, value: int) -> None:
+def test_the_hash_is_that_of_java(text: str, value: int) -> None:
     assert java_string_hash(text) == value
 
 
-@pytest.mark.parametrize(("group", "partition"), [("g-classic", 18), ("g-consumer", 32), ("polygenelubricants", 0)])
-def test_partitions_are_those_that_kafka_writes_to(group: str, partition: int) -> None:
-    """The first two were seen in the offsets topic of Apache Kafka 4.3.0 with 50 partitions."""
-    assert partition_for(group, 50) == partition
+@pytest.mark.parametrize(
+    ("key", "count", "partition"),
+    [
+        ("hello", 50, 22),
+        ("polygenelubricants", 50, 0),
+        ("polygenelubricants", 7, 0),
+        ("my-group", 50, 12),
+        ("zählgruppe", 50, 31),
+        ("zählgruppe", 7, 6),
+        ("consumer-7", 50, 0),
+        ("g-classic", 50, 18),
+        ("g-consumer", 50, 32),
+        ("my-group", 1, 0),
+    ],
+)
+def test_the_partition_is_that_of_kafka(key: str, count: int, partition: int) -> None:
+    """`g-classic` and `g-consumer` were seen in the offsets topic of Apache Kafka 4.3.0."""
+    assert partition_for(key, count) == partition

@@ -23,6 +23,8 @@ from pybroker_server.config.views import BrokerConfig
 from pybroker_server.coordinator.effects import Effects, Reply
 from pybroker_server.coordinator.group.catalogue import Catalogue
 from pybroker_server.coordinator.group.classic.groups import ClassicGroups
+from pybroker_server.coordinator.group.consumer.classic_members import ClassicMembers
+from pybroker_server.coordinator.group.consumer.group import ConsumerGroup
 from pybroker_server.coordinator.group.consumer.groups import ConsumerGroups
 from pybroker_server.coordinator.group.context import Client, GroupContext, Replay
 from pybroker_server.coordinator.group.offsets.offsets import Offsets
@@ -57,6 +59,7 @@ class GroupShard:
         self.timeouts = context.timeouts
         self.classic = ClassicGroups(context)
         self.consumer = ConsumerGroups(context)
+        self.classic_members = ClassicMembers(context, self.consumer)
         self.offsets = Offsets(context, self.classic)
         self.catalogue = Catalogue(context, self.offsets.delete_all)
         self._replays: dict[type[Message], Replay] = {
@@ -76,19 +79,40 @@ class GroupShard:
         version: int,
     ) -> None:
         """JoinGroup 0-9."""
-        self.classic.join(effects, reply, request, client, version)
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            self.classic.join(effects, reply, request, client, version)
+        else:
+            self.classic_members.join(effects, reply, group, request, client, version)
 
     def sync(self, effects: Effects, reply: Reply[SyncGroupResponse], request: SyncGroupRequest) -> None:
         """SyncGroup 0-5. Raises KafkaError."""
-        self.classic.sync(effects, reply, request)
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            self.classic.sync(effects, reply, request)
+        else:
+            self.classic_members.sync(effects, reply, group, request)
 
     def heartbeat(self, effects: Effects, reply: Reply[HeartbeatResponse], request: HeartbeatRequest) -> None:
         """Heartbeat 0-4. Raises KafkaError."""
-        self.classic.heartbeat(effects, reply, request)
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            self.classic.heartbeat(effects, reply, request)
+        else:
+            self.classic_members.heartbeat(effects, reply, group, request)
 
     def leave(self, effects: Effects, reply: Reply[LeaveGroupResponse], request: LeaveGroupRequest) -> None:
         """LeaveGroup 3-5. Raises KafkaError UNKNOWN_MEMBER_ID for a group without members."""
-        self.classic.leave(effects, reply, request)
+        group = self._consumer_group(request.group_id)
+        if group is None:
+            self.classic.leave(effects, reply, request)
+        else:
+            self.classic_members.leave(effects, reply, group, request)
+
+    def _consumer_group(self, group_id: str) -> ConsumerGroup | None:
+        """The group, if it is one of KIP-848 with members; else the classic part answers."""
+        found = self.context.groups.get(group_id)
+        return found if isinstance(found, ConsumerGroup) and found.members else None
 
     # The state
 

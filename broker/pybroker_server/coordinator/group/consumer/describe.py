@@ -12,6 +12,7 @@ from pybroker_server.metadata.image import MetadataImage
 
 DescribedGroup = ConsumerGroupDescribeResponse.DescribedGroup
 _Assignment = ConsumerGroupDescribeResponse.Assignment
+_CLASSIC_MEMBER = 0
 _CONSUMER_MEMBER = 1
 
 
@@ -41,7 +42,7 @@ def _described_member(
         subscribed_topic_regex=member.regex,
         assignment=_named(_held(member), image),
         target_assignment=_named(group.target_of(member.member_id), image),
-        member_type=_CONSUMER_MEMBER,
+        member_type=_CONSUMER_MEMBER if member.classic is None else _CLASSIC_MEMBER,
     )
 
 

@@ -99,10 +99,12 @@ class ConsumerGroup:
         if epoch < 0 and (not self.members or (in_txn and not member_id)):
             return
         member = self.member(member_id)
-        if not in_txn and version < _MEMBER_EPOCHS_FROM:
+        if not in_txn and version < _MEMBER_EPOCHS_FROM and member.classic is None:
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
         if epoch == member.epoch:
             return
+        if member.classic is not None:
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
         # A commit that was under way while the epoch moved on counts for what the member has kept since (KIP-1251).
         kept = member.assigned
         if epoch > member.epoch or not all(
@@ -114,8 +116,10 @@ class ConsumerGroup:
         """Raises KafkaError: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH."""
         if member_id is None and member_epoch < 0:
             return
-        if self.member(member_id or "").epoch != member_epoch:
-            raise KafkaError(ErrorCode.STALE_MEMBER_EPOCH)
+        member = self.member(member_id or "")
+        if member.epoch != member_epoch:
+            is_classic = member.classic is not None
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION if is_classic else ErrorCode.STALE_MEMBER_EPOCH)
 
     def check_offset_delete(self) -> None:
         """What members subscribe to is known, so the rest may go."""

@@ -5,7 +5,7 @@ Rules of this file: pure. Requests are checked before anything is looked up, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -20,9 +20,15 @@ from pybroker_protocol.messages import (
     ConsumerGroupRegularExpressionKey,
     ConsumerGroupTargetAssignmentMemberKey,
     ConsumerGroupTargetAssignmentMetadataKey,
+    JoinGroupResponse,
+    SyncGroupResponse,
 )
 from pybroker_protocol.schema.classes import Message
 from pybroker_server.coordinator.effects import Effects, Reply
+from pybroker_server.coordinator.group.classic.group import ClassicGroup
+from pybroker_server.coordinator.group.classic.member import ClassicMember
+from pybroker_server.coordinator.group.classic.rebalance import Rebalancer
+from pybroker_server.coordinator.group.classic.records import group_record
 from pybroker_server.coordinator.group.consumer import records
 from pybroker_server.coordinator.group.consumer.group import ConsumerGroup, ResolvedRegex
 from pybroker_server.coordinator.group.consumer.heartbeat import Heartbeat, check_static, response_for, wanted_from
@@ -35,12 +41,19 @@ from pybroker_server.coordinator.group.consumer.member import (
     MemberState,
     assignment_of,
 )
+from pybroker_server.coordinator.group.consumer.migration import (
+    creation_records,
+    downgraded,
+    may_downgrade,
+    upgraded,
+)
 from pybroker_server.coordinator.group.consumer.target import metadata_hash
 from pybroker_server.coordinator.group.context import Client, GroupContext, Replay
 from pybroker_server.coordinator.records import CoordinatorRecord
 
 HeartbeatReply = Reply[ConsumerGroupHeartbeatResponse]
 _CLIENT_MADE_IDS_FROM: Final = 1
+_DEADLINES: Final = ("consumer-session", "consumer-revocation", "consumer-join", "consumer-sync")
 
 
 class ConsumerGroups:
@@ -83,14 +96,17 @@ class ConsumerGroups:
         group = self._group_for(effects, request)
         member_id = request.member_id or str(self._context.new_uuid())
         member, tells = Heartbeat(self._context, group, wanted_from(request, member_id, client), effects).run()
-        group_id = request.group_id
-        self._begin_session(effects, group_id, member.member_id)
+        self.after_heartbeat(effects, request.group_id, member)
+        interval_ms = self._context.config.group_consumer_heartbeat_interval_ms
+        effects.answer(reply, response_for(member, interval_ms, tells=tells))
+
+    def after_heartbeat(self, effects: Effects, group_id: str, member: ConsumerMember) -> None:
+        """The deadlines of a member that was just heard of."""
+        self.begin_session(effects, group_id, member)
         if member.state is MemberState.UNREVOKED_PARTITIONS:
             self._await_revocation(effects, group_id, member)
         else:
             self._context.timeouts.cancel(_revocation_key(group_id, member.member_id))
-        interval_ms = self._context.config.group_consumer_heartbeat_interval_ms
-        effects.answer(reply, response_for(member, interval_ms, tells=tells))
 
     def _check(self, request: ConsumerGroupHeartbeatRequest, version: int) -> None:
         """Kafka's checks, in Kafka's order. Raises KafkaError INVALID_REQUEST, UNSUPPORTED_ASSIGNOR."""
@@ -140,7 +156,31 @@ class ConsumerGroups:
                 for tombstone in found.tombstones():
                     effects.append(tombstone)
                 return ConsumerGroup(request.group_id)
+            if isinstance(found, ClassicGroup):
+                return self._upgrade(effects, found)
         return self.find(request.group_id)
+
+    def _upgrade(self, effects: Effects, classic: ClassicGroup) -> ConsumerGroup:
+        """The first member of this protocol joins a group of classic ones. Raises KafkaError."""
+        group = upgraded(classic, self._context.image, self._context.config)
+        for record in (*classic.tombstones(), *creation_records(group)):
+            effects.append(record)
+        for member in classic.members.values():
+            self._release(effects, member)
+        for member_ in group.members.values():
+            self.begin_session(effects, group.group_id, member_)
+        return group
+
+    def _release(self, effects: Effects, member: ClassicMember) -> None:
+        """What a classic member waits for will not come: it joins anew, and is a member of the consumer group then."""
+        join, sync = member.awaiting_join, member.awaiting_sync
+        member.awaiting_join = member.awaiting_sync = None
+        code = ErrorCode.REBALANCE_IN_PROGRESS
+        if join is not None:
+            response = JoinGroupResponse(member_id=member.member_id, error_code=code, protocol_name=None)
+            effects.answer(join, response)
+        if sync is not None:
+            effects.answer(sync, SyncGroupResponse(error_code=code))
 
     # Leaving
 
@@ -158,34 +198,61 @@ class ConsumerGroups:
             effects.append(records.current_record(group.group_id, away))
             self._context.timeouts.cancel(_revocation_key(group.group_id, member.member_id))
         else:
-            self.remove(effects, group, member)
+            self.remove(effects, group, [member])
         effects.answer(
             reply, ConsumerGroupHeartbeatResponse(member_id=member.member_id, member_epoch=request.member_epoch)
         )
 
-    def remove(self, effects: Effects, group: ConsumerGroup, member: ConsumerMember) -> None:
-        """The member is gone, and the others share its part from the next epoch on."""
-        group_id, member_id = group.group_id, member.member_id
-        for tombstone in (records.current_tombstone, records.target_tombstone, records.member_tombstone):
-            effects.append(tombstone(group_id, member_id))
-        if member.regex and group.subscribers_of(member.regex) == 1:
-            effects.append(records.regex_tombstone(group_id, member.regex))
-        found = metadata_hash(group.topic_subscribers({member_id: None}), self._context.image)
+    def remove(self, effects: Effects, group: ConsumerGroup, members: Sequence[ConsumerMember]) -> None:
+        """They are gone, and the others share their parts from the next epoch on."""
+        gone = {member.member_id for member in members}
+        for member_id in gone:
+            for what in _DEADLINES:
+                self._context.timeouts.cancel((what, group.group_id, member_id))
+        if may_downgrade(group, gone, self._context.config):
+            self._downgrade(effects, group, gone)
+            return
+        group_id = group.group_id
+        for member in members:
+            for tombstone in (records.current_tombstone, records.target_tombstone, records.member_tombstone):
+                effects.append(tombstone(group_id, member.member_id))
+        for regex in {member.regex for member in members if member.regex}:
+            if all(each.member_id in gone for each in group.members.values() if each.regex == regex):
+                effects.append(records.regex_tombstone(group_id, regex))
+        found = metadata_hash(group.topic_subscribers(dict.fromkeys(gone)), self._context.image)
         effects.append(records.epoch_record(group_id, group.epoch + 1, found))
-        self._context.timeouts.cancel(_session_key(group_id, member_id))
-        self._context.timeouts.cancel(_revocation_key(group_id, member_id))
+
+    def _downgrade(self, effects: Effects, group: ConsumerGroup, gone: Collection[str]) -> None:
+        """Only classic members are left: a classic group again, which shares the parts of those who left."""
+        context = self._context
+        made = downgraded(group, gone, context.image, effects.wall_ms)
+        for record in group.tombstones():
+            effects.append(record)
+        effects.append(group_record(made), replay=False)
+        context.groups[group.group_id] = made
+        effects.on_failed(lambda code, undone: context.groups.update({group.group_id: group}))
+        rebalancer = Rebalancer(context)
+        for member_id, member in made.members.items():
+            for what in _DEADLINES:
+                context.timeouts.cancel((what, group.group_id, member_id))
+            rebalancer.begin_session(effects, made, member)
+        rebalancer.prepare(effects, made)
 
     # Time
 
-    def _begin_session(self, effects: Effects, group_id: str, member_id: str) -> None:
+    def begin_session(self, effects: Effects, group_id: str, member: ConsumerMember) -> None:
+        """A sign of life. Members of the classic protocol have a session timeout of their own."""
         wait_ms = self._context.config.group_consumer_session_timeout_ms
-        expire = partial(self._on_session_end, group_id, member_id)
-        self._context.timeouts.set(_session_key(group_id, member_id), effects.now_ms + wait_ms, expire)
+        if member.classic is not None:
+            wait_ms = member.classic.session_timeout_ms
+        expire = partial(self.expire, group_id, member.member_id)
+        self._context.timeouts.set(_session_key(group_id, member.member_id), effects.now_ms + wait_ms, expire)
 
-    def _on_session_end(self, group_id: str, member_id: str, effects: Effects) -> None:
+    def expire(self, group_id: str, member_id: str, effects: Effects) -> None:
+        """The member was silent for too long."""
         group = self._context.groups.get(group_id)
         if isinstance(group, ConsumerGroup) and member_id in group.members:
-            self.remove(effects, group, group.members[member_id])
+            self.remove(effects, group, [group.members[member_id]])
 
     def _await_revocation(self, effects: Effects, group_id: str, member: ConsumerMember) -> None:
         """A member that does not give up its partitions in time is removed, so that others can have them."""
@@ -199,13 +266,13 @@ class ConsumerGroups:
         member = group.members.get(member_id) if isinstance(group, ConsumerGroup) else None
         if member is not None and member.epoch == epoch and member.state is MemberState.UNREVOKED_PARTITIONS:
             assert isinstance(group, ConsumerGroup)
-            self.remove(effects, group, member)
+            self.remove(effects, group, [member])
 
     def on_loaded(self, effects: Effects) -> None:
         """Sessions begin anew for every member."""
         for group in self._all():
             for member in group.members.values():
-                self._begin_session(effects, group.group_id, member.member_id)
+                self.begin_session(effects, group.group_id, member)
                 if member.state is MemberState.UNREVOKED_PARTITIONS:
                     self._await_revocation(effects, group.group_id, member)
 
@@ -258,6 +325,7 @@ class ConsumerGroups:
                 topics=tuple(value.subscribed_topic_names),
                 regex=value.subscribed_topic_regex or "",
                 server_assignor=value.server_assignor,
+                classic=records.classic_from(value.classic_member_metadata),
             )
         )
 

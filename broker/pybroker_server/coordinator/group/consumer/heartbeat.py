@@ -18,6 +18,7 @@ from pybroker_server.coordinator.group.consumer.member import (
     JOINING,
     LEAVING_STATIC,
     Assignment,
+    ClassicMetadata,
     ConsumerMember,
     Owned,
     assignment_of,
@@ -46,6 +47,10 @@ class Wanted:
     server_assignor: str | None
     owned: Assignment | None
     client: Client
+    classic: ClassicMetadata | None = None
+    """The request is a JoinGroup: epochs are not checked, and another static member takes the place at any time."""
+    is_new: bool = True
+    """A JoinGroup without a member id."""
 
     @property
     def is_full(self) -> bool:
@@ -118,7 +123,7 @@ class Heartbeat:
     def _static_member(self, instance_id: str) -> ConsumerMember:
         group, wanted = self._group, self._wanted
         known = group.static_member(instance_id)
-        if wanted.epoch != JOINING:
+        if wanted.epoch != JOINING or not wanted.is_new:
             check_static(known, instance_id, wanted.member_id)
             assert known is not None
             self._check_epoch(known)
@@ -126,7 +131,7 @@ class Heartbeat:
         if known is None:
             self._check_room()
             return group.members.get(wanted.member_id) or ConsumerMember(wanted.member_id)
-        if known.epoch != LEAVING_STATIC:
+        if known.epoch != LEAVING_STATIC and wanted.classic is None:
             raise KafkaError(
                 ErrorCode.UNRELEASED_INSTANCE_ID,
                 f"Static member {wanted.member_id} with instance id {instance_id} cannot join: the instance id is"
@@ -195,6 +200,7 @@ class Heartbeat:
             topics=member.topics if wanted.topics is None else wanted.topics,
             regex=member.regex if wanted.regex is None else wanted.regex,
             client=wanted.client,
+            classic=wanted.classic,
         )
 
     def _resolve(self, before: ConsumerMember, member: ConsumerMember) -> bool:

@@ -39,6 +39,14 @@ class MemberState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ClassicMetadata:
+    """Of a member that speaks the classic protocol: its own session timeout, and (assignor, metadata) of each kind."""
+
+    session_timeout_ms: int
+    protocols: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerMember:
     member_id: str
     instance_id: str | None = None
@@ -55,6 +63,8 @@ class ConsumerMember:
     assigned: Owned = field(default_factory=lambda: OWNS_NOTHING)
     revoking: Owned = field(default_factory=lambda: OWNS_NOTHING)
     """Assigned before, and to be given up."""
+    classic: ClassicMetadata | None = None
+    """None: it speaks the protocol of KIP-848."""
 
     def is_reconciled_to(self, target_epoch: int) -> bool:
         return self.state is MemberState.STABLE and self.epoch == target_epoch

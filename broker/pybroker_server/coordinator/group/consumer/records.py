@@ -24,6 +24,7 @@ from pybroker_protocol.messages import (
 )
 from pybroker_server.coordinator.group.consumer.member import (
     Assignment,
+    ClassicMetadata,
     ConsumerMember,
     MemberState,
     Owned,
@@ -53,7 +54,22 @@ def member_record(group_id: str, member: ConsumerMember) -> CoordinatorRecord:
         rebalance_timeout_ms=member.rebalance_timeout_ms,
         server_assignor=member.server_assignor,
     )
+    if member.classic is not None:
+        value.classic_member_metadata = ConsumerGroupMemberMetadataValue.ClassicMemberMetadata(
+            session_timeout_ms=member.classic.session_timeout_ms,
+            supported_protocols=[
+                ConsumerGroupMemberMetadataValue.ClassicProtocol(name=name, metadata=metadata)
+                for name, metadata in member.classic.protocols
+            ],
+        )
     return CoordinatorRecord(_member_key(group_id, member.member_id), value)
+
+
+def classic_from(stored: Any) -> ClassicMetadata | None:
+    if stored is None:
+        return None
+    protocols = tuple((each.name, bytes(each.metadata)) for each in stored.supported_protocols)
+    return ClassicMetadata(stored.session_timeout_ms, protocols)
 
 
 def member_tombstone(group_id: str, member_id: str) -> CoordinatorRecord:

@@ -85,9 +85,8 @@ class Reconciliation(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def leave(self, name: str) -> None:
-        client = self.clients.pop(name, None)
-        if client is not None and client.epoch > 0:
-            self.desk.beat(name, -1)
+        if self.clients.pop(name, None) is not None:
+            self.desk.beat(name, -1)  # also of one whose first answer was lost: it cannot know
 
     @rule(name=NAMES)
     def crash(self, name: str) -> None:
