@@ -25,6 +25,7 @@ from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -234,6 +235,7 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            markers=MarkerWriter(self._replicas, self._groups, self.config.request_timeout_ms),
             producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,

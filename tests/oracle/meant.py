@@ -42,7 +42,8 @@ class Meant:
 
 _LATER_KEYS: Final = (
     17,
-    *range(24, 32),
+    *range(24, 27),
+    *range(28, 32),
     *(34, 36, 38, 39, 40, 41, 43, 45, 46, 48, 49, 50, 51, 55, 57, 64, 65, 66),
     *(76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92),
 )
@@ -96,6 +97,8 @@ _BETTER_CODES: Final = (
             ("fetch-isolation-*", "*.error_code"),
             ("list-offsets-isolation-unknown", "*.error_code"),
             ("incremental-alter-*-operation", "*.error_code"),
+            ("markers-producer-id-minus-one", "*.error_code"),
+            ("markers-epoch-minus-one", "*.error_code"),
         )
     ),
     Meant(

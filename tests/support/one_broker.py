@@ -15,6 +15,7 @@ from tests.support.memory_log import ManualBlocking, ManualFlusher, MemoryLog, M
 from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_server.config.views import BrokerConfig, broker_config
 from pybroker_server.coordinator.group.shard import group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import BrokerImage, Endpoint, MetadataImage, PartitionImage, TopicImage
@@ -104,6 +105,7 @@ class OneBroker:
             replicas=self.manager,
             logs=cast(Any, self.logs),
             groups=self.groups,
+            markers=MarkerWriter(self.manager, self.groups, self.config.request_timeout_ms),
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
             runtime=cast(Any, SimpleNamespace(blocking=self.blocking, clock=self.time, timers=self.time)),

@@ -106,7 +106,9 @@ class BrokerConfig:
     group_consumer_assignment_interval_ms: int
     group_consumer_regex_refresh_interval_ms: int
 
+    request_timeout_ms: int
     transaction_max_timeout_ms: int
+    transaction_partition_verification_enable: bool
 
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""

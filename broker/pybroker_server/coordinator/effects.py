@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.coordinator.end_marker import EndMarker
 from pybroker_server.coordinator.records import CoordinatorRecord
+from pybroker_server.log.verification import Verification
 
 R = TypeVar("R")
 
@@ -50,7 +52,18 @@ class Reply(Generic[R]):
 class Effects:
     """One operation's. `now_ms` is `Clock.monotonic_ms`, `wall_ms` the time that records are stamped with."""
 
-    __slots__ = ("answers", "failures", "is_atomic", "now_ms", "producer_epoch", "producer_id", "records", "wall_ms")
+    __slots__ = (
+        "answers",
+        "failures",
+        "is_atomic",
+        "marker",
+        "now_ms",
+        "producer_epoch",
+        "producer_id",
+        "records",
+        "verification",
+        "wall_ms",
+    )
 
     def __init__(self, now_ms: int, wall_ms: int) -> None:
         self.now_ms = now_ms
@@ -63,6 +76,9 @@ class Effects:
         """All records are one batch: all or none. False: one batch after the other, as many as it takes."""
         self.producer_id = -1
         self.producer_epoch = -1
+        self.verification: Verification | None = None
+        self.marker: EndMarker | None = None
+        """In place of records: the end of a producer's transaction in this partition."""
 
     def append(self, record: CoordinatorRecord, *, replay: bool = True) -> None:
         """In the order in which they are to be replayed.
@@ -72,10 +88,11 @@ class Effects:
         """
         self.records.append((record, replay))
 
-    def in_transaction(self, producer_id: int, producer_epoch: int) -> None:
-        """The records belong to the open transaction of this producer (TxnOffsetCommit)."""
+    def in_transaction(self, producer_id: int, producer_epoch: int, verification: Verification | None = None) -> None:
+        """The records belong to the open transaction of this producer (TxnOffsetCommit): its coordinator said so."""
         self.producer_id = producer_id
         self.producer_epoch = producer_epoch
+        self.verification = verification
 
     def answer(self, reply: Reply[R], response: R) -> None:
         """Given when the records of this operation, and whatever it has seen, are committed."""

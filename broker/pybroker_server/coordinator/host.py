@@ -22,6 +22,7 @@ from pybroker_protocol.records.builder import RECORD_OVERHEAD_MAX, RecordBatchBu
 from pybroker_protocol.records.compression import Codec
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.coordinator.effects import Effects, Operation, Reply
+from pybroker_server.coordinator.end_marker import EndMarker, append_marker
 from pybroker_server.coordinator.java_hash import partition_for
 from pybroker_server.coordinator.loading import Loaded, LoadStep, Marker, read_step
 from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
@@ -122,6 +123,15 @@ class CoordinatorHost(Generic[S]):
                 self._arm(shard)
                 return
             self._settle(shard, effects, reply)
+
+    def end_transaction(self, index: int, marker: EndMarker, reply: Reply[ErrorCode]) -> None:
+        """Ends a producer's transaction in one partition: its marker is appended, and the state told."""
+
+        def write(state: S, effects: Effects, own: Reply[ErrorCode]) -> None:
+            effects.marker = marker
+            effects.answer(own, ErrorCode.NONE)
+
+        self.run_at(index, write, reply)
 
     @property
     def partitions(self) -> list[int]:
@@ -243,7 +253,7 @@ class CoordinatorHost(Generic[S]):
 
     def _settle(self, shard: _Shard[S], effects: Effects, own: Reply[Any] | None) -> None:
         """Appends and replays what the operation wants written, then sees to its answers. `own` is the asker's."""
-        if effects.records:
+        if effects.records or effects.marker is not None:
             try:
                 self._append(shard, effects)
             except KafkaError as error:
@@ -258,9 +268,20 @@ class CoordinatorHost(Generic[S]):
         state, partition = shard.state, shard.partition
         if partition.state.leader_epoch != shard.leader_epoch:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        if effects.marker is not None:
+            assert not effects.records, "a marker stands alone"
+            marker = effects.marker
+            append_marker(partition, marker, effects.now_ms, effects.wall_ms)
+            state.replay_marker(marker.producer_id, marker.producer_epoch, is_commit=marker.is_commit)
+            return
         for batch, records in self._batches(effects, partition.log.config.max_message_bytes):
             partition.append(
-                memoryview(batch), ACKS_ALL, effects.now_ms, effects.wall_ms, origin=AppendOrigin.COORDINATOR
+                memoryview(batch),
+                ACKS_ALL,
+                effects.now_ms,
+                effects.wall_ms,
+                AppendOrigin.COORDINATOR,
+                verification=effects.verification,
             )
             for record, replays in records:
                 if replays:

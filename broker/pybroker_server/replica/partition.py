@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pybroker_server.log.flusher import Flusher
     from pybroker_server.log.log_config import LogConfig
     from pybroker_server.log.partition_log import PartitionLog
+    from pybroker_server.log.verification import Verification
 
 Finish = Callable[[list[DelayedOperation]], None]
 
@@ -105,8 +106,13 @@ class Partition:
         now_ms: int,
         wall_ms: int,
         origin: AppendOrigin = AppendOrigin.CLIENT,
+        *,
+        transaction_version: int = 0,
+        verification: Verification | None = None,
     ) -> AppendInfo:
         """Appends one batch as leader, by default a client's; offset and leader epoch are written into `records`.
+
+        The last two are `PartitionLog.append_as_leader`'s.
 
         Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
         """
@@ -117,7 +123,14 @@ class Partition:
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
         log = self.log
         try:
-            info = log.append_as_leader(records, state.leader_epoch, wall_ms, origin=origin)
+            info = log.append_as_leader(
+                records,
+                state.leader_epoch,
+                wall_ms,
+                origin=origin,
+                transaction_version=transaction_version,
+                verification=verification,
+            )
         except OSError as error:
             self.go_offline(error)
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error
@@ -129,6 +142,19 @@ class Partition:
         if state.on_local_append(info.end.offset, now_ms):
             self._on_high_watermark()
         return info
+
+    def begin_verification(
+        self, producer_id: int, epoch: int, sequence: int, wall_ms: int, *, adds: bool
+    ) -> Verification | None:
+        """What the transaction's coordinator must be asked before the producer's next batch is appended, if anything.
+
+        Raises KafkaError when this is not the leader.
+        """
+        self.check_leader()
+        producers = self.log.producer_state
+        if producers.has_open_transaction(producer_id, epoch):
+            return None
+        return producers.verifications.begin(producer_id, epoch, sequence, wall_ms, adds=adds)
 
     def _has_much_unflushed(self) -> bool:
         """Kafka's flush.messages, for topics that do not flush before they acknowledge."""
