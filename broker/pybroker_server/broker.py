@@ -25,6 +25,8 @@ from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -90,6 +92,9 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self._markers: MarkerWriter | None = None
+        self._transactions: Transactions | None = None
+        self._producer_ids: ProducerIdAllocator | None = None
         self._controller: Controller | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
@@ -123,6 +128,7 @@ class Broker:
             registration(self.config, self.node_id, self.bound), was_clean=was_clean
         )
         self._open_partitions(publisher)
+        self._open_coordinators(publisher, controller)
         self._serve(self._make_services(publisher, controller, cluster_id))
 
     def _bind(self) -> None:
@@ -210,10 +216,6 @@ class Broker:
         self._logs.on_directory_failure(replicas.on_logs_failed)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
-        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
-        self._groups.on_image(MetadataImage(), publisher.image)
-        publisher.subscribe(self._groups.on_image)
-        publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
@@ -221,9 +223,24 @@ class Broker:
         self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
         self._cleaner.start()
 
+    def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
+        runtime, replicas = self._runtime, self._replicas
+        assert replicas is not None
+        self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
+        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        for on_image in (self._groups.on_image, self._transactions.on_image):
+            on_image(MetadataImage(), publisher.image)
+            publisher.subscribe(on_image)
+        publisher.subscribe(self._on_image)
+
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self._markers is not None
+        assert self._transactions is not None
+        assert self._producer_ids is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -234,7 +251,9 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
-            producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
+            markers=self._markers,
+            transactions=self._transactions,
+            producer_ids=self._producer_ids,
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -305,6 +324,8 @@ class Broker:
             self._replicas.on_config(self.config)
         if self._groups is not None:
             self._groups.on_config(self.config)
+        if self._transactions is not None:
+            self._transactions.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -329,6 +350,8 @@ class Broker:
             bound.close()
         if self._groups is not None:
             self._groups.stop()
+        if self._transactions is not None:
+            self._transactions.stop()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:

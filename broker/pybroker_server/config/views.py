@@ -106,7 +106,12 @@ class BrokerConfig:
     group_consumer_assignment_interval_ms: int
     group_consumer_regex_refresh_interval_ms: int
 
+    request_timeout_ms: int
     transaction_max_timeout_ms: int
+    transactional_id_expiration_ms: int
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int
+    transaction_remove_expired_transaction_cleanup_interval_ms: int
+    transaction_state_log_load_buffer_size: int
 
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""
