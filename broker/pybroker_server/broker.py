@@ -48,6 +48,7 @@ from pybroker_server.network.hub import ConnectionHub, ConnectionSettings
 from pybroker_server.network.limits import ConnectionLimits
 from pybroker_server.network.listener import Listener, bind_sockets
 from pybroker_server.network.request_memory import RequestMemory
+from pybroker_server.peers.peers import Peers
 from pybroker_server.registration import address_resolver, registration
 from pybroker_server.replica.fetch_session import FetchSessionCache
 from pybroker_server.replica.log_configs import log_config_for
@@ -75,7 +76,7 @@ class StartError(Exception):
 
 
 class Broker:
-    """`start`, then `stop`, whatever `start` came to. `bound` and `node_id` are known once it serves."""
+    """`start`, then `stop`, whatever `start` came to. `bound`, `node_id` and `peers` are known once it serves."""
 
     def __init__(self, config: BrokerConfig, runtime: Runtime) -> None:
         self.config = config
@@ -96,6 +97,7 @@ class Broker:
         self._transactions: Transactions | None = None
         self._producer_ids: ProducerIdAllocator | None = None
         self._controller: Controller | None = None
+        self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
@@ -124,15 +126,17 @@ class Broker:
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
         was_clean = await self._open_logs(publisher.image)
+        self._listen_to_brokers()
         self._broker_epoch = await controller.register_broker(
             registration(self.config, self.node_id, self.bound), was_clean=was_clean
         )
+        self.peers = self._open_peers(publisher)
         self._open_partitions(publisher)
         self._open_coordinators(publisher, controller)
         self._serve(self._make_services(publisher, controller, cluster_id))
 
     def _bind(self) -> None:
-        for address in self.config.listeners:
+        for address in self.config.opened_listeners:
             try:
                 sockets = bind_sockets(address.host, address.port)
             except OSError as error:
@@ -144,6 +148,13 @@ class Broker:
             opened = replace(address, port=sockets[0].getsockname()[1])
             self.bound.append(opened)
             self._sockets += [(opened, one) for one in sockets]
+
+    def _listen_to_brokers(self) -> None:
+        """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
+        for_brokers = self.config.inter_broker_listener
+        for address, bound in self._sockets:
+            if for_brokers is not None and address.name == for_brokers.name:
+                bound.listen(self.config.socket_listen_backlog_size)
 
     def _settle_node_id(self, known: int | None) -> None:
         wanted = self.config.node_id
@@ -200,6 +211,19 @@ class Broker:
         self._logs.delete_strays(is_wanted)
         return was_clean
 
+    def _open_peers(self, publisher: MetadataPublisher) -> Peers:
+        config, listener = self.config, self.config.inter_broker_listener
+        peers = Peers(
+            self.node_id,
+            listener.name if listener is not None else None,
+            self._runtime,
+            request_timeout_ms=config.request_timeout_ms,
+            connect_timeout_ms=config.socket_connection_setup_timeout_ms,
+        )
+        peers.on_image(MetadataImage(), publisher.image)
+        publisher.subscribe(peers.on_image)
+        return peers
+
     def _open_partitions(self, publisher: MetadataPublisher) -> None:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, self._logs.on_flush_failure)
@@ -241,6 +265,7 @@ class Broker:
         assert self._markers is not None
         assert self._transactions is not None
         assert self._producer_ids is not None
+        assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -254,6 +279,7 @@ class Broker:
             markers=self._markers,
             transactions=self._transactions,
             producer_ids=self._producer_ids,
+            peers=self.peers,
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -290,6 +316,7 @@ class Broker:
             config.max_connections_per_ip_overrides,
         )
         hub.start()
+        for_brokers = config.inter_broker_listener
         for address, bound in self._sockets:
             listener = Listener(
                 address.name,
@@ -297,6 +324,7 @@ class Broker:
                 hub,
                 limits,
                 runtime.tasks,
+                is_inter_broker=for_brokers is not None and address.name == for_brokers.name,
                 backlog=config.socket_listen_backlog_size,
                 buffer_sizes=_buffer_sizes(config),
             )
@@ -352,6 +380,8 @@ class Broker:
             self._groups.stop()
         if self._transactions is not None:
             self._transactions.stop()
+        if self.peers is not None:
+            self.peers.close()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:

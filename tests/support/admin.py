@@ -77,6 +77,7 @@ async def an_admin_broker(
             markers=cast(Any, None),
             transactions=cast(Any, None),
             producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids, cluster.runtime.tasks.spawn),
+            peers=cast(Any, None),
             fetch_sessions=cast(Any, None),
             runtime=cluster.runtime,
             endpoint_of=lambda broker, connection: broker.endpoint(connection.listener),

@@ -111,6 +111,7 @@ class OneBroker:
             groups=self.groups,
             markers=self.markers,
             transactions=self.transactions,
+            peers=unused,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
             runtime=cast(Any, SimpleNamespace(blocking=self.blocking, clock=self.time, timers=self.time)),

@@ -7,9 +7,8 @@ version from the future is answered by the dispatcher, without looking at its bo
 
 The table is made from the handlers that exist. Of the features `metadata.version` is told, at the level of
 Kafka 4.3, whose table of APIs this is: tools show it, and clients switch nothing on by it; and
-`group.version` 1, by which they know that consumer groups (KIP-848) are served, and `transaction.version` 2, by
-which producers leave it to the broker to add partitions to transactions, and take a new epoch for each (KIP-890).
-Others that switch things on (`share.version`) are told when they are served.
+`group.version` 1, by which they know that consumer groups (KIP-848) are served. Others that switch things
+on (`transaction.version`, `share.version`) are told when they are served.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
 
-FEATURES: Final = (("group.version", 0, 1), ("metadata.version", 7, 30), ("transaction.version", 0, 2))
+FEATURES: Final = (("group.version", 0, 1), ("metadata.version", 7, 30))
 """(name, lowest level, level in force)."""
 _ZERO_LEVELS_FROM: Final = 4
 _FIRST_NAMED_VERSION: Final = 3

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pybroker_server.coordinator.transaction.transactions import Transactions
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
+    from pybroker_server.peers.peers import Peers
     from pybroker_server.replica.fetch_session import FetchSessionCache
     from pybroker_server.replica.manager import ReplicaManager
     from pybroker_server.runtime.runtime import Runtime
@@ -44,6 +45,7 @@ class Services:
     groups: GroupCoordinator
     markers: MarkerWriter
     transactions: Transactions
+    peers: Peers
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache
     runtime: Runtime
