@@ -48,6 +48,7 @@ from pybroker_server.network.hub import ConnectionHub, ConnectionSettings
 from pybroker_server.network.limits import ConnectionLimits
 from pybroker_server.network.listener import Listener, bind_sockets
 from pybroker_server.network.request_memory import RequestMemory
+from pybroker_server.peers.peers import Peers
 from pybroker_server.registration import address_resolver, registration
 from pybroker_server.replica.fetch_session import FetchSessionCache
 from pybroker_server.replica.log_configs import log_config_for
@@ -76,7 +77,7 @@ class StartError(Exception):
 
 
 class Broker:
-    """`start`, then `stop`, whatever `start` came to. `bound` and `node_id` are known once it serves."""
+    """`start`, then `stop`, whatever `start` came to. `bound`, `node_id` and `peers` are known once it serves."""
 
     def __init__(self, config: BrokerConfig, runtime: Runtime) -> None:
         self.config = config
@@ -94,6 +95,7 @@ class Broker:
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
         self._controller: Controller | None = None
+        self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
@@ -125,14 +127,16 @@ class Broker:
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
         was_clean = await self._open_logs(publisher.image)
+        self._listen_to_brokers()
         self._broker_epoch = await controller.register_broker(
             registration(self.config, self.node_id, self.bound), was_clean=was_clean
         )
+        self.peers = self._open_peers(publisher)
         self._open_partitions(publisher)
         self._serve(self._make_services(publisher, controller, cluster_id))
 
     def _bind(self) -> None:
-        for address in self.config.listeners:
+        for address in self.config.opened_listeners:
             try:
                 sockets = bind_sockets(address.host, address.port)
             except OSError as error:
@@ -153,6 +157,13 @@ class Broker:
                     f"cannot listen on {host}:{port} for the admin server: {error.strerror or error}",
                     hint="choose another with --admin-listener HOST:PORT, or '' for none",
                 ) from None
+
+    def _listen_to_brokers(self) -> None:
+        """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
+        for_brokers = self.config.inter_broker_listener
+        for address, bound in self._sockets:
+            if for_brokers is not None and address.name == for_brokers.name:
+                bound.listen(self.config.socket_listen_backlog_size)
 
     def _settle_node_id(self, known: int | None) -> None:
         wanted = self.config.node_id
@@ -209,6 +220,19 @@ class Broker:
         self._logs.delete_strays(is_wanted)
         return was_clean
 
+    def _open_peers(self, publisher: MetadataPublisher) -> Peers:
+        config, listener = self.config, self.config.inter_broker_listener
+        peers = Peers(
+            self.node_id,
+            listener.name if listener is not None else None,
+            self._runtime,
+            request_timeout_ms=config.request_timeout_ms,
+            connect_timeout_ms=config.socket_connection_setup_timeout_ms,
+        )
+        peers.on_image(MetadataImage(), publisher.image)
+        publisher.subscribe(peers.on_image)
+        return peers
+
     def _open_partitions(self, publisher: MetadataPublisher) -> None:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
@@ -240,6 +264,7 @@ class Broker:
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -250,6 +275,7 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            peers=self.peers,
             producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
@@ -291,6 +317,7 @@ class Broker:
             config.max_connections_per_ip_overrides,
         )
         hub.start()
+        for_brokers = config.inter_broker_listener
         for address, bound in self._sockets:
             listener = Listener(
                 address.name,
@@ -298,6 +325,7 @@ class Broker:
                 hub,
                 limits,
                 runtime.tasks,
+                is_inter_broker=for_brokers is not None and address.name == for_brokers.name,
                 backlog=config.socket_listen_backlog_size,
                 buffer_sizes=_buffer_sizes(config),
             )
@@ -355,6 +383,8 @@ class Broker:
         self._loop_lag.stop()
         if self._groups is not None:
             self._groups.stop()
+        if self.peers is not None:
+            self.peers.close()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:

@@ -60,6 +60,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
     "not_deregistered": "The metadata store could not be told that this broker stops.",
     "partition_not_opened": "A partition's log cannot be opened; it is answered with KAFKA_STORAGE_ERROR.",
+    "peer_lost": "A connection to another broker ended or could not be made; it is made again.",
     "producer_snapshot_ignored": "A producer snapshot was damaged and removed; more of the log is read.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "segment_not_removed": "A deleted segment's files could not be renamed; the next retention check tries again.",
