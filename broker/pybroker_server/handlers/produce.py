@@ -35,10 +35,11 @@ _VALID_ACKS = frozenset((_ACKS_ALL, 0, 1))
 _FIRST_ID_VERSION = 13
 _FIRST_HINT_VERSION = 10
 _FIRST_ZSTD_VERSION = 7
+_FIRST_ABORTABLE_VERSION = 11
 
 _ATTRIBUTES_LOW_AT = 22
 """The byte of a batch header with the attribute bits that matter here."""
-_NEEDS_A_LOOK = Codec.ZSTD
+_NEEDS_A_LOOK = TRANSACTIONAL | Codec.ZSTD
 _LENGTH_TO_MAGIC = Struct(">iib").unpack_from
 _LENGTH_AT = 8
 
@@ -215,6 +216,11 @@ def _check_attributes(version: int, attributes: int) -> None:
     """What a batch of this kind needs of the request's version. Raises KafkaError."""
     if attributes & CODEC_MASK == Codec.ZSTD and version < _FIRST_ZSTD_VERSION:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
+    if attributes & TRANSACTIONAL:
+        # No transaction of this broker holds any partition: the code that Kafka gives when verification finds
+        # none (KIP-890), with which clients abort, or before version 11 give up.
+        is_known = version >= _FIRST_ABORTABLE_VERSION
+        raise KafkaError(ErrorCode.TRANSACTION_ABORTABLE if is_known else ErrorCode.INVALID_TXN_STATE)
 
 
 def _fill_error(result: PartitionResult, partition: Partition, records: memoryview | None, error: KafkaError) -> None:
