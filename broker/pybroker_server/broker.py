@@ -18,6 +18,8 @@ from functools import partial
 from types import MappingProxyType
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.admin.listener import AdminListener
+from pybroker_server.admin.sources import Sources
 from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
@@ -26,6 +28,7 @@ from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -47,6 +50,7 @@ from pybroker_server.network.hub import ConnectionHub, ConnectionSettings
 from pybroker_server.network.limits import ConnectionLimits
 from pybroker_server.network.listener import Listener, bind_sockets
 from pybroker_server.network.request_memory import RequestMemory
+from pybroker_server.peers.peers import Peers
 from pybroker_server.registration import address_resolver, registration
 from pybroker_server.replica.fetch_session import FetchSessionCache
 from pybroker_server.replica.log_configs import log_config_for
@@ -54,6 +58,7 @@ from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.runtime import host
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.telemetry.events import RefusalLog, get_logger
+from pybroker_server.telemetry.loop_lag import LoopLag
 
 _FETCH_SESSION_MIN_EVICTION_MS = 120_000
 """Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`, which is no setting there either."""
@@ -74,7 +79,7 @@ class StartError(Exception):
 
 
 class Broker:
-    """`start`, then `stop`, whatever `start` came to. `bound` and `node_id` are known once it serves."""
+    """`start`, then `stop`, whatever `start` came to. `bound`, `node_id` and `peers` are known once it serves."""
 
     def __init__(self, config: BrokerConfig, runtime: Runtime) -> None:
         self.config = config
@@ -91,10 +96,17 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self._markers: MarkerWriter | None = None
+        self._transactions: Transactions | None = None
+        self._producer_ids: ProducerIdAllocator | None = None
         self._controller: Controller | None = None
+        self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
+        self._flusher: Flusher | None = None
+        self._loop_lag = LoopLag(runtime.clock, runtime.timers)
+        self.admin = AdminListener(runtime)
         self._broker_epoch = -1
 
     # -- start
@@ -120,14 +132,17 @@ class Broker:
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
         was_clean = await self._open_logs(publisher.image)
+        self._listen_to_brokers()
         self._broker_epoch = await controller.register_broker(
             registration(self.config, self.node_id, self.bound), was_clean=was_clean
         )
+        self.peers = self._open_peers(publisher)
         self._open_partitions(publisher)
+        self._open_coordinators(publisher, controller)
         self._serve(self._make_services(publisher, controller, cluster_id))
 
     def _bind(self) -> None:
-        for address in self.config.listeners:
+        for address in self.config.opened_listeners:
             try:
                 sockets = bind_sockets(address.host, address.port)
             except OSError as error:
@@ -139,6 +154,22 @@ class Broker:
             opened = replace(address, port=sockets[0].getsockname()[1])
             self.bound.append(opened)
             self._sockets += [(opened, one) for one in sockets]
+        if self.config.admin_listener is not None:
+            host, port = self.config.admin_listener
+            try:
+                self.admin.open(host, port, is_wanted=self.config.settings.is_set("admin.listener"))
+            except OSError as error:
+                raise StartError(
+                    f"cannot listen on {host}:{port} for the admin server: {error.strerror or error}",
+                    hint="choose another with --admin-listener HOST:PORT, or '' for none",
+                ) from None
+
+    def _listen_to_brokers(self) -> None:
+        """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
+        for_brokers = self.config.inter_broker_listener
+        for address, bound in self._sockets:
+            if for_brokers is not None and address.name == for_brokers.name:
+                bound.listen(self.config.socket_listen_backlog_size)
 
     def _settle_node_id(self, known: int | None) -> None:
         wanted = self.config.node_id
@@ -195,9 +226,23 @@ class Broker:
         self._logs.delete_strays(is_wanted)
         return was_clean
 
+    def _open_peers(self, publisher: MetadataPublisher) -> Peers:
+        config, listener = self.config, self.config.inter_broker_listener
+        peers = Peers(
+            self.node_id,
+            listener.name if listener is not None else None,
+            self._runtime,
+            request_timeout_ms=config.request_timeout_ms,
+            connect_timeout_ms=config.socket_connection_setup_timeout_ms,
+        )
+        peers.on_image(MetadataImage(), publisher.image)
+        publisher.subscribe(peers.on_image)
+        return peers
+
     def _open_partitions(self, publisher: MetadataPublisher) -> None:
         runtime = self._runtime
-        flusher = Flusher(runtime.blocking, runtime.timers, self._logs.on_flush_failure)
+        flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
+        self._flusher = flusher
         replicas = ReplicaManager(
             self.node_id,
             self.config,
@@ -211,10 +256,6 @@ class Broker:
         self._logs.on_directory_failure(replicas.on_logs_failed)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
-        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
-        self._groups.on_image(MetadataImage(), publisher.image)
-        publisher.subscribe(self._groups.on_image)
-        publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
@@ -222,9 +263,25 @@ class Broker:
         self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
         self._cleaner.start()
 
+    def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
+        runtime, replicas = self._runtime, self._replicas
+        assert replicas is not None
+        self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
+        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        for on_image in (self._groups.on_image, self._transactions.on_image):
+            on_image(MetadataImage(), publisher.image)
+            publisher.subscribe(on_image)
+        publisher.subscribe(self._on_image)
+
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self._markers is not None
+        assert self._transactions is not None
+        assert self._producer_ids is not None
+        assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -235,8 +292,10 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
-            markers=MarkerWriter(self._replicas, self._groups, self.config.request_timeout_ms),
-            producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
+            markers=self._markers,
+            transactions=self._transactions,
+            producer_ids=self._producer_ids,
+            peers=self.peers,
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -253,17 +312,21 @@ class Broker:
         budget = config.queued_max_request_bytes
         if budget <= 0:
             budget = host.memory_bytes(runtime.disk) // _REQUEST_MEMORY_SHARE
+        refusals = RefusalLog(runtime.clock)
+        dispatcher = Dispatcher(
+            services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock), services.errors
+        )
         hub = ConnectionHub(
             ConnectionSettings(
                 socket_request_max_bytes=config.socket_request_max_bytes,
                 connections_max_idle_ms=config.connections_max_idle_ms,
             ),
-            Dispatcher(services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock)),
+            dispatcher,
             runtime.buffers,
             RequestMemory(budget),
             runtime.clock,
             runtime.timers,
-            RefusalLog(runtime.clock),
+            refusals,
         )
         self._hub = hub
         limits = ConnectionLimits(
@@ -273,6 +336,7 @@ class Broker:
             config.max_connections_per_ip_overrides,
         )
         hub.start()
+        for_brokers = config.inter_broker_listener
         for address, bound in self._sockets:
             listener = Listener(
                 address.name,
@@ -280,11 +344,16 @@ class Broker:
                 hub,
                 limits,
                 runtime.tasks,
+                is_inter_broker=for_brokers is not None and address.name == for_brokers.name,
                 backlog=config.socket_listen_backlog_size,
                 buffer_sizes=_buffer_sizes(config),
             )
             self._listeners.append(listener)
             listener.start()
+        assert self._flusher is not None
+        assert self._cleaner is not None
+        self._loop_lag.start()
+        self.admin.serve(Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals))
 
     # -- while it runs
 
@@ -307,6 +376,8 @@ class Broker:
             self._replicas.on_config(self.config)
         if self._groups is not None:
             self._groups.on_config(self.config)
+        if self._transactions is not None:
+            self._transactions.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -329,8 +400,14 @@ class Broker:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
+        await self.admin.stop()
+        self._loop_lag.stop()
         if self._groups is not None:
             self._groups.stop()
+        if self._transactions is not None:
+            self._transactions.stop()
+        if self.peers is not None:
+            self.peers.close()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:

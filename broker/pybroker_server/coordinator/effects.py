@@ -9,12 +9,14 @@ undo what the operation changed of the state that is not durable (a classic grou
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
-from pybroker_server.coordinator.end_marker import EndMarker
 from pybroker_server.coordinator.records import CoordinatorRecord
 from pybroker_server.log.verification import Verification
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.end_marker import EndMarker
 
 R = TypeVar("R")
 

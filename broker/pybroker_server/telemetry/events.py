@@ -35,6 +35,8 @@ def _import_structlog() -> Any:
 structlog = _import_structlog()
 
 EVENTS: Final[Mapping[str, str]] = {
+    "admin_listening": "The admin server's port is open: metrics and health over HTTP.",
+    "admin_not_listening": "The admin server's default address cannot be had; the broker serves without it.",
     "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
     "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
     "checkpoint_ignored": "A checkpoint file is damaged and treated as absent: more of the logs is read.",
@@ -58,6 +60,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
     "not_deregistered": "The metadata store could not be told that this broker stops.",
     "partition_not_opened": "A partition's log cannot be opened; it is answered with KAFKA_STORAGE_ERROR.",
+    "peer_lost": "A connection to another broker ended or could not be made; it is made again.",
     "producer_snapshot_ignored": "A producer snapshot was damaged and removed; more of the log is read.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "segment_not_removed": "A deleted segment's files could not be renamed; the next retention check tries again.",
@@ -206,9 +209,12 @@ class RefusalLog:
         self._clock = clock
         self._logger = get_logger("pybroker.network") if logger is None else logger
         self._limiter = LineLimiter() if limiter is None else limiter
+        self.counts: dict[str, int] = {}
+        """All of them by kind, told or held back; for metrics."""
 
     def connection_refused(self, kind: str, peer: str, reason: str) -> None:
         """`peer` is `host:port`; the port changes with every try and does not count."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         host = peer.rpartition(":")[0] or peer
         held_back = self._limiter.admit((kind, host), self._clock.monotonic_ms())
         if held_back is None:
