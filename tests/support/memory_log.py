@@ -12,7 +12,6 @@ from uuid import UUID
 
 from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
 from pybroker_protocol.records.record import iter_records
-from pybroker_server.log.batch_scan import read_end_marker
 from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
