@@ -52,15 +52,20 @@ class Pending(Generic[R]):
 
     `abandoned` is set when the connection closed first: completing is then harmless and does nothing, and
     `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
+
+    `is_ordered`: nothing that follows on the connection may be handled before this is answered, though its API is
+    pipelined: the request's effect is still to come. `NO_RESPONSE` may be given as well, and `CloseConnection` where a
+    handler would raise it.
     """
 
-    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "response")
+    __slots__ = ("_callback", "abandoned", "completed", "is_ordered", "on_abandon", "response")
 
     def __init__(self) -> None:
         self._callback: Callable[[R], None] | None = None
         self.response: R | None = None
         self.completed = False
         self.abandoned = False
+        self.is_ordered = False
         self.on_abandon: Callable[[], None] | None = None
 
     def complete(self, response: R) -> None:

@@ -244,10 +244,15 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> int:
-        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark."""
+        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark.
+
+        Of one whose first records were deleted, what is left of it.
+        """
         first_unstable = self.log.producer_state.first_unstable_offset
         reached = self.state.high_watermark
-        return reached if first_unstable is None or first_unstable > reached else int(first_unstable)
+        if first_unstable is None or first_unstable > reached:
+            return reached
+        return max(int(first_unstable), self.log.log_start_offset)
 
     def last_stable_position(self) -> LogPosition:
         """The position of `last_stable_offset`: the upper bound of read_committed."""
