@@ -22,8 +22,11 @@ from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
+from pybroker_server.controller.brokers import Return
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.membership import Membership, NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
+from pybroker_server.controller.reactor import Reactor
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
@@ -61,6 +64,10 @@ _REQUEST_MEMORY_SHARE = 4
 """Half-received requests may hold one part in this many of the memory, unless `queued.max.request.bytes` says."""
 _DRAIN_MS = 5_000
 """How long connections may take to be answered once the broker stops."""
+_HANDOVER_MS = 10_000
+"""How long a stopping broker waits for others to take over what it leads."""
+_CONTROLLER_BATCH = 1_000
+"""Partitions that the controller changes in one commit, where the store would take more."""
 _logger = get_logger("pybroker.server")
 
 
@@ -90,11 +97,11 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
-        self._controller: Controller | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
-        self._broker_epoch = -1
+        self._membership: Membership | None = None
+        self._reactor: Reactor | None = None
 
     # -- start
 
@@ -109,7 +116,7 @@ class Broker:
         self._settle_node_id(known[1] if known else None)
         publisher = await self._open_metadata()
         controller = Controller(self._open_store, publisher, runtime)
-        self._controller = controller
+        membership = self._make_membership(publisher, controller)
         try:
             cluster_id = await controller.ensure_cluster(
                 known_id=known[0] if known else None, wanted_id=self.config.cluster_id
@@ -118,11 +125,9 @@ class Broker:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
-        was_clean = await self._open_logs(publisher.image)
-        self._broker_epoch = await controller.register_broker(
-            registration(self.config, self.node_id, self.bound), was_clean=was_clean
-        )
+        await self._join(membership, controller, publisher)
         self._open_partitions(publisher)
+        self._start_reactor(publisher, controller, membership)
         self._serve(self._make_services(publisher, controller, cluster_id))
 
     def _bind(self) -> None:
@@ -168,6 +173,47 @@ class Broker:
                 " deleted from this broker's disk. Restore the newest copy",
             ) from None
         return publisher
+
+    def _make_membership(self, publisher: MetadataPublisher, controller: Controller) -> Membership:
+        store, config = self._open_store, self.config
+        self._membership = Membership(
+            store,
+            publisher,
+            controller,
+            self._runtime,
+            session_ms=config.broker_session_timeout_ms if store.is_shared else 0,
+            heartbeat_ms=config.broker_heartbeat_interval_ms,
+        )
+        return self._membership
+
+    async def _join(self, membership: Membership, controller: Controller, publisher: MetadataPublisher) -> None:
+        """Loads the logs and registers, in the order that keeps an earlier life of this broker from counting."""
+        me = registration(self.config, self.node_id, self.bound, self._logs.directory_ids)
+        try:
+            await membership.claim(me)
+            was_clean = await self._open_logs(publisher.image)
+            back = Return(self.node_id, was_clean, lambda topic, index: self._logs.get(topic, index) is not None)
+            await controller.settle_return(back, self.config)
+            await membership.join(me)
+        except NodeIdTakenError as error:
+            raise StartError(str(error), hint="give each broker of the cluster a --node-id of its own") from None
+        except (StoreError, KafkaError) as error:
+            raise StartError(f"the broker could not be registered: {error}") from None
+
+    def _start_reactor(self, publisher: MetadataPublisher, controller: Controller, membership: Membership) -> None:
+        assert self._replicas is not None
+        membership.on_fenced = self._replicas.on_fenced
+        membership.on_unfenced = self._replicas.on_unfenced
+        self._reactor = Reactor(
+            self.node_id,
+            publisher,
+            controller,
+            membership,
+            self._runtime,
+            lambda: self.config,
+            batch_size=min(self._open_store.max_operations_per_commit - 1, _CONTROLLER_BATCH),
+        )
+        self._reactor.start()
 
     @property
     def _open_store(self) -> MetadataStore:
@@ -323,6 +369,8 @@ class Broker:
 
     async def stop(self, *, clean: bool) -> None:
         """Ends everything; with `clean` nothing is left to recover at the next start."""
+        if clean and self._membership is not None and self.config.controlled_shutdown_enable:
+            await self._membership.leave(patience_ms=_HANDOVER_MS)
         for listener in self._listeners:
             listener.close()
         for _, bound in self._sockets:
@@ -336,10 +384,13 @@ class Broker:
         if self._cleaner is not None:
             await self._cleaner.stop()
         self._seen.close()
-        if clean and self._controller is not None:
-            await self._say_goodbye(self._controller)
+        if self._reactor is not None:
+            await self._reactor.stop()
+        epoch = self._membership.epoch if self._membership is not None else -1
+        if clean and self._membership is not None:
+            await self._membership.depart()
         is_whole = clean and self._replicas is not None
-        await self._logs.close(self._high_watermarks(), self._broker_epoch, is_clean=is_whole)
+        await self._logs.close(self._high_watermarks(), epoch, is_clean=is_whole)
         if is_whole:
             await self._runtime.blocking.run(self._seen.write)
         if self._store is not None:
@@ -361,12 +412,6 @@ class Broker:
             timer.cancel()
             hub.abort_all()
             hub.stop()
-
-    async def _say_goodbye(self, controller: Controller) -> None:
-        try:
-            await controller.deregister_broker(self.node_id)
-        except (KafkaError, StoreError) as error:
-            _logger.warning("not_deregistered", error=str(error))
 
 
 def _buffer_sizes(config: BrokerConfig) -> Mapping[int, int]:
