@@ -23,10 +23,10 @@ from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.brokers import Return
+from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
-from pybroker_server.controller.membership import Membership, NodeIdTakenError
+from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
-from pybroker_server.controller.reactor import Reactor
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
@@ -49,6 +49,7 @@ from pybroker_server.network.hub import ConnectionHub, ConnectionSettings
 from pybroker_server.network.limits import ConnectionLimits
 from pybroker_server.network.listener import Listener, bind_sockets
 from pybroker_server.network.request_memory import RequestMemory
+from pybroker_server.peers.peers import Peers
 from pybroker_server.registration import address_resolver, registration
 from pybroker_server.replica.fetch_session import FetchSessionCache
 from pybroker_server.replica.log_configs import log_config_for
@@ -64,10 +65,6 @@ _REQUEST_MEMORY_SHARE = 4
 """Half-received requests may hold one part in this many of the memory, unless `queued.max.request.bytes` says."""
 _DRAIN_MS = 5_000
 """How long connections may take to be answered once the broker stops."""
-_HANDOVER_MS = 10_000
-"""How long a stopping broker waits for others to take over what it leads."""
-_CONTROLLER_BATCH = 1_000
-"""Partitions that the controller changes in one commit, where the store would take more."""
 _logger = get_logger("pybroker.server")
 
 
@@ -80,7 +77,7 @@ class StartError(Exception):
 
 
 class Broker:
-    """`start`, then `stop`, whatever `start` came to. `bound` and `node_id` are known once it serves."""
+    """`start`, then `stop`, whatever `start` came to. `bound`, `node_id` and `peers` are known once it serves."""
 
     def __init__(self, config: BrokerConfig, runtime: Runtime) -> None:
         self.config = config
@@ -97,11 +94,12 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
-        self._membership: Membership | None = None
-        self._reactor: Reactor | None = None
+        self._control: ControlPlane | None = None
+        self._broker_epoch = -1
 
     # -- start
 
@@ -115,23 +113,24 @@ class Broker:
             raise StartError(str(error), hint=error.hint) from None
         self._settle_node_id(known[1] if known else None)
         publisher = await self._open_metadata()
-        controller = Controller(self._open_store, publisher, runtime)
-        membership = self._make_membership(publisher, controller)
+        control = ControlPlane(self.node_id, self._open_store, publisher, runtime, lambda: self.config)
+        self._control = control
         try:
-            cluster_id = await controller.ensure_cluster(
+            cluster_id = await control.controller.ensure_cluster(
                 known_id=known[0] if known else None, wanted_id=self.config.cluster_id
             )
         except ClusterIdError as error:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
-        await self._join(membership, controller, publisher)
-        self._open_partitions(publisher)
-        self._start_reactor(publisher, controller, membership)
-        self._serve(self._make_services(publisher, controller, cluster_id))
+        await self._join(control, publisher)
+        self.peers = self._open_peers(publisher)
+        replicas = self._open_partitions(publisher)
+        control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
+        self._serve(self._make_services(publisher, control.controller, cluster_id))
 
     def _bind(self) -> None:
-        for address in self.config.listeners:
+        for address in self.config.opened_listeners:
             try:
                 sockets = bind_sockets(address.host, address.port)
             except OSError as error:
@@ -143,6 +142,13 @@ class Broker:
             opened = replace(address, port=sockets[0].getsockname()[1])
             self.bound.append(opened)
             self._sockets += [(opened, one) for one in sockets]
+
+    def _listen_to_brokers(self) -> None:
+        """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
+        for_brokers = self.config.inter_broker_listener
+        for address, bound in self._sockets:
+            if for_brokers is not None and address.name == for_brokers.name:
+                bound.listen(self.config.socket_listen_backlog_size)
 
     def _settle_node_id(self, known: int | None) -> None:
         wanted = self.config.node_id
@@ -174,46 +180,20 @@ class Broker:
             ) from None
         return publisher
 
-    def _make_membership(self, publisher: MetadataPublisher, controller: Controller) -> Membership:
-        store, config = self._open_store, self.config
-        self._membership = Membership(
-            store,
-            publisher,
-            controller,
-            self._runtime,
-            session_ms=config.broker_session_timeout_ms if store.is_shared else 0,
-            heartbeat_ms=config.broker_heartbeat_interval_ms,
-        )
-        return self._membership
-
-    async def _join(self, membership: Membership, controller: Controller, publisher: MetadataPublisher) -> None:
+    async def _join(self, control: ControlPlane, publisher: MetadataPublisher) -> None:
         """Loads the logs and registers, in the order that keeps an earlier life of this broker from counting."""
         me = registration(self.config, self.node_id, self.bound, self._logs.directory_ids)
         try:
-            await membership.claim(me)
+            await control.claim(me)
             was_clean = await self._open_logs(publisher.image)
-            back = Return(self.node_id, was_clean, lambda topic, index: self._logs.get(topic, index) is not None)
-            await controller.settle_return(back, self.config)
-            await membership.join(me)
+            self._listen_to_brokers()
+            await control.join(
+                me, Return(self.node_id, was_clean, lambda topic, index: self._logs.get(topic, index) is not None)
+            )
         except NodeIdTakenError as error:
             raise StartError(str(error), hint="give each broker of the cluster a --node-id of its own") from None
         except (StoreError, KafkaError) as error:
             raise StartError(f"the broker could not be registered: {error}") from None
-
-    def _start_reactor(self, publisher: MetadataPublisher, controller: Controller, membership: Membership) -> None:
-        assert self._replicas is not None
-        membership.on_fenced = self._replicas.on_fenced
-        membership.on_unfenced = self._replicas.on_unfenced
-        self._reactor = Reactor(
-            self.node_id,
-            publisher,
-            controller,
-            membership,
-            self._runtime,
-            lambda: self.config,
-            batch_size=min(self._open_store.max_operations_per_commit - 1, _CONTROLLER_BATCH),
-        )
-        self._reactor.start()
 
     @property
     def _open_store(self) -> MetadataStore:
@@ -240,7 +220,20 @@ class Broker:
         self._logs.delete_strays(is_wanted)
         return was_clean
 
-    def _open_partitions(self, publisher: MetadataPublisher) -> None:
+    def _open_peers(self, publisher: MetadataPublisher) -> Peers:
+        config, listener = self.config, self.config.inter_broker_listener
+        peers = Peers(
+            self.node_id,
+            listener.name if listener is not None else None,
+            self._runtime,
+            request_timeout_ms=config.request_timeout_ms,
+            connect_timeout_ms=config.socket_connection_setup_timeout_ms,
+        )
+        peers.on_image(MetadataImage(), publisher.image)
+        publisher.subscribe(peers.on_image)
+        return peers
+
+    def _open_partitions(self, publisher: MetadataPublisher) -> ReplicaManager:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, self._logs.on_flush_failure)
         replicas = ReplicaManager(
@@ -266,10 +259,12 @@ class Broker:
         self._housekeeper.start()
         self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
         self._cleaner.start()
+        return replicas
 
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
             config=self.config,
@@ -280,6 +275,7 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            peers=self.peers,
             producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
@@ -317,6 +313,7 @@ class Broker:
             config.max_connections_per_ip_overrides,
         )
         hub.start()
+        for_brokers = config.inter_broker_listener
         for address, bound in self._sockets:
             listener = Listener(
                 address.name,
@@ -324,6 +321,7 @@ class Broker:
                 hub,
                 limits,
                 runtime.tasks,
+                is_inter_broker=for_brokers is not None and address.name == for_brokers.name,
                 backlog=config.socket_listen_backlog_size,
                 buffer_sizes=_buffer_sizes(config),
             )
@@ -369,14 +367,16 @@ class Broker:
 
     async def stop(self, *, clean: bool) -> None:
         """Ends everything; with `clean` nothing is left to recover at the next start."""
-        if clean and self._membership is not None and self.config.controlled_shutdown_enable:
-            await self._membership.leave(patience_ms=_HANDOVER_MS)
+        if clean and self._control is not None:
+            await self._control.leave()
         for listener in self._listeners:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
         if self._groups is not None:
             self._groups.stop()
+        if self.peers is not None:
+            self.peers.close()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:
@@ -384,13 +384,10 @@ class Broker:
         if self._cleaner is not None:
             await self._cleaner.stop()
         self._seen.close()
-        if self._reactor is not None:
-            await self._reactor.stop()
-        epoch = self._membership.epoch if self._membership is not None else -1
-        if clean and self._membership is not None:
-            await self._membership.depart()
+        if self._control is not None:
+            self._broker_epoch = await self._control.depart(clean=clean)
         is_whole = clean and self._replicas is not None
-        await self._logs.close(self._high_watermarks(), epoch, is_clean=is_whole)
+        await self._logs.close(self._high_watermarks(), self._broker_epoch, is_clean=is_whole)
         if is_whole:
             await self._runtime.blocking.run(self._seen.write)
         if self._store is not None:

@@ -19,6 +19,7 @@ class BrokerCluster:
     """Brokers by node id, from 1 on."""
 
     def __init__(self, directory: Path, store_url: str, settings: Mapping[str, str] | None = None) -> None:
+        self.store_url = store_url
         self._directory = directory
         self._settings = {"metadata.store.url": store_url, **(settings or {})}
         self.brokers: dict[int, BrokerProcess] = {}
@@ -42,7 +43,7 @@ class BrokerCluster:
     def admin(self, node_id: int | None = None) -> AdminClient:
         """An admin client of the whole cluster, or one that begins at one broker."""
         at = self.bootstrap if node_id is None else self.brokers[node_id].bootstrap
-        return AdminClient({"bootstrap.servers": at, "topic.metadata.refresh.interval.ms": 100})
+        return AdminClient({"bootstrap.servers": at, "log_level": 0})
 
     def metadata(self, topic: str | None = None, *, node_id: int | None = None) -> ClusterMetadata:
         return self.admin(node_id).list_topics(topic, timeout=WAIT_S)

@@ -71,6 +71,23 @@ async def test_it_serves_on_the_port_that_it_says(tmp_path: Path) -> None:
             await asyncio.open_connection(bound.host, bound.port)
 
 
+async def test_brokers_over_one_store_reach_each_other_and_clients_are_not_told_how(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/metadata.db?shared=true"
+    async with broker_in(tmp_path / "a", metadata_store_url=store, node_id="1") as first:
+        await first.start()
+        assert [bound.name for bound in first.bound] == ["PLAINTEXT", "REPLICATION"]
+        async with broker_in(tmp_path / "b", metadata_store_url=store, node_id="2") as second:
+            await second.start()
+            assert second.peers is not None
+            answer = await second.peers.request(1, MetadataRequest(topics=[]))
+            ports = {bound.name: bound.port for bound in first.bound}
+            assert {node.node_id: node.port for node in answer.brokers}[1] == ports["REPLICATION"]
+        client = RawClient(*await asyncio.open_connection("127.0.0.1", ports["PLAINTEXT"]))
+        answer = await client.request(ApiKey.METADATA, 12, MetadataRequest(topics=[]))
+        assert {node.node_id: node.port for node in answer.brokers}[1] == ports["PLAINTEXT"]
+        await client.close()
+
+
 async def test_a_clean_end_is_marked_and_any_other_is_not(tmp_path: Path) -> None:
     first = await life(tmp_path)
     mark = tmp_path / CLEAN_SHUTDOWN

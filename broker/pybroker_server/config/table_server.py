@@ -18,7 +18,7 @@ listener.security.protocol.map | string \
 | SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT | - | per-broker
     Which security protocol each listener name speaks, as `NAME:PROTOCOL` pairs.
 inter.broker.listener.name | string | - | - | read-only
-    The listener that brokers use among themselves.
+    The listener that brokers use among themselves. Unset: one of its own when the metadata store can be shared.
 security.inter.broker.protocol | string | PLAINTEXT | one(PLAINTEXT,SSL,SASL_PLAINTEXT,SASL_SSL) | read-only
     Protocol, and so the listener, that brokers use among themselves when no name is given.
 early.start.listeners | list | - | - | read-only

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pybroker_server.coordinator.group.shard import GroupCoordinator
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
+    from pybroker_server.peers.peers import Peers
     from pybroker_server.replica.fetch_session import FetchSessionCache
     from pybroker_server.replica.manager import ReplicaManager
     from pybroker_server.runtime.runtime import Runtime
@@ -40,6 +41,7 @@ class Services:
     replicas: ReplicaManager
     logs: LogManager
     groups: GroupCoordinator
+    peers: Peers
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache
     runtime: Runtime

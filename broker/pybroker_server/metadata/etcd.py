@@ -36,7 +36,6 @@ class EtcdStore:
     """See `store.MetadataStore`; made by `open`."""
 
     max_operations_per_commit = 128
-    is_shared = True
 
     def __init__(self, http: EtcdHttp, keyspace: Keyspace, runtime: Runtime) -> None:
         self._http = http

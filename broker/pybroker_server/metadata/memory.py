@@ -47,7 +47,6 @@ class MemoryStore:
     """See `store.MetadataStore`."""
 
     max_operations_per_commit = 1_000_000
-    is_shared = False
 
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self._clock = clock

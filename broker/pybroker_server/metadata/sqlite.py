@@ -99,10 +99,6 @@ class SqliteStore:
         claim, table = await blocking.run(lambda: _open_files(path, disk, shared, clock.monotonic_ms()))
         return cls(table, claim, shared=shared, clock=clock, timers=timers, blocking=blocking)
 
-    @property
-    def is_shared(self) -> bool:
-        return self._shared
-
     async def get(self, key: bytes) -> tuple[KeyValue | None, int]:
         return await self._ask(lambda: (self._table.get(key), self._table.revision()))
 

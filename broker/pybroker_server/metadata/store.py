@@ -114,10 +114,6 @@ class MetadataStore(Protocol):
         default).
         """
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes may use it too: what one of them registers then needs a lease."""
-
     async def get(self, key: bytes) -> tuple[KeyValue | None, int]:
         """The key's newest value (None when absent) and the store's revision."""
 

@@ -35,6 +35,7 @@ def _import_structlog() -> Any:
 structlog = _import_structlog()
 
 EVENTS: Final[Mapping[str, str]] = {
+    "broker_found_dead": "A broker's connections ended and nobody listens at its address: its registration is ended.",
     "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
     "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
     "checkpoint_ignored": "A checkpoint file is damaged and treated as absent: more of the logs is read.",
@@ -62,6 +63,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "not_deregistered": "The metadata store could not be told that this broker stops.",
     "not_handed_over": "A stopping broker waited in vain for others to lead what it leads.",
     "partition_not_opened": "A partition's log cannot be opened; it is answered with KAFKA_STORAGE_ERROR.",
+    "peer_lost": "A connection to another broker ended or could not be made; it is made again.",
     "producer_snapshot_ignored": "A producer snapshot was damaged and removed; more of the log is read.",
     "registered_anew": "This broker's registration had ended; it is registered again, under a new epoch.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
