@@ -18,6 +18,8 @@ from functools import partial
 from types import MappingProxyType
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.admin.listener import AdminListener
+from pybroker_server.admin.sources import Sources
 from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
@@ -57,6 +59,7 @@ from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.runtime import host
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.telemetry.events import RefusalLog, get_logger
+from pybroker_server.telemetry.loop_lag import LoopLag
 
 _FETCH_SESSION_MIN_EVICTION_MS = 120_000
 """Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`, which is no setting there either."""
@@ -99,6 +102,9 @@ class Broker:
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
         self._control: ControlPlane | None = None
+        self._flusher: Flusher | None = None
+        self._loop_lag = LoopLag(runtime.clock, runtime.timers)
+        self.admin = AdminListener(runtime)
         self._broker_epoch = -1
 
     # -- start
@@ -142,6 +148,15 @@ class Broker:
             opened = replace(address, port=sockets[0].getsockname()[1])
             self.bound.append(opened)
             self._sockets += [(opened, one) for one in sockets]
+        if self.config.admin_listener is not None:
+            host, port = self.config.admin_listener
+            try:
+                self.admin.open(host, port, is_wanted=self.config.settings.is_set("admin.listener"))
+            except OSError as error:
+                raise StartError(
+                    f"cannot listen on {host}:{port} for the admin server: {error.strerror or error}",
+                    hint="choose another with --admin-listener HOST:PORT, or '' for none",
+                ) from None
 
     def _listen_to_brokers(self) -> None:
         """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
@@ -235,7 +250,8 @@ class Broker:
 
     def _open_partitions(self, publisher: MetadataPublisher) -> ReplicaManager:
         runtime = self._runtime
-        flusher = Flusher(runtime.blocking, runtime.timers, self._logs.on_flush_failure)
+        flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
+        self._flusher = flusher
         replicas = ReplicaManager(
             self.node_id,
             self.config,
@@ -293,17 +309,21 @@ class Broker:
         budget = config.queued_max_request_bytes
         if budget <= 0:
             budget = host.memory_bytes(runtime.disk) // _REQUEST_MEMORY_SHARE
+        refusals = RefusalLog(runtime.clock)
+        dispatcher = Dispatcher(
+            services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock), services.errors
+        )
         hub = ConnectionHub(
             ConnectionSettings(
                 socket_request_max_bytes=config.socket_request_max_bytes,
                 connections_max_idle_ms=config.connections_max_idle_ms,
             ),
-            Dispatcher(services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock)),
+            dispatcher,
             runtime.buffers,
             RequestMemory(budget),
             runtime.clock,
             runtime.timers,
-            RefusalLog(runtime.clock),
+            refusals,
         )
         self._hub = hub
         limits = ConnectionLimits(
@@ -327,6 +347,10 @@ class Broker:
             )
             self._listeners.append(listener)
             listener.start()
+        assert self._flusher is not None
+        assert self._cleaner is not None
+        self._loop_lag.start()
+        self.admin.serve(Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals))
 
     # -- while it runs
 
@@ -373,6 +397,8 @@ class Broker:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
+        await self.admin.stop()
+        self._loop_lag.stop()
         if self._groups is not None:
             self._groups.stop()
         if self.peers is not None:

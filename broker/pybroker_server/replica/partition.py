@@ -45,10 +45,14 @@ class Partition:
         "_is_durable",
         "_is_suspended",
         "_stable_position",
+        "batches_in",
+        "bytes_in",
+        "bytes_out",
         "error",
         "high_watermark_position",
         "index",
         "log",
+        "records_in",
         "state",
         "topic",
         "topic_id",
@@ -81,6 +85,11 @@ class Partition:
         self._flusher = flusher
         self._finish = finish
         self._clock_ms = clock_ms
+        # For metrics: appended here as leader, and given to consumers (by Fetch).
+        self.records_in = 0
+        self.batches_in = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
 
     # Checks
 
@@ -125,6 +134,9 @@ class Partition:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error
         if info.duplicate:
             return info
+        self.batches_in += 1
+        self.bytes_in += len(records)
+        self.records_in += info.last_offset - info.base_offset + 1
         if not self._flush_requested and (self._is_durable or self._has_much_unflushed()):
             self._flush_requested = True
             self._flusher.request(log, self._on_flushed)

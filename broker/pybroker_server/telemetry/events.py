@@ -35,6 +35,8 @@ def _import_structlog() -> Any:
 structlog = _import_structlog()
 
 EVENTS: Final[Mapping[str, str]] = {
+    "admin_listening": "The admin server's port is open: metrics and health over HTTP.",
+    "admin_not_listening": "The admin server's default address cannot be had; the broker serves without it.",
     "broker_found_dead": "A broker's connections ended and nobody listens at its address: its registration is ended.",
     "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
     "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
@@ -214,9 +216,12 @@ class RefusalLog:
         self._clock = clock
         self._logger = get_logger("pybroker.network") if logger is None else logger
         self._limiter = LineLimiter() if limiter is None else limiter
+        self.counts: dict[str, int] = {}
+        """All of them by kind, told or held back; for metrics."""
 
     def connection_refused(self, kind: str, peer: str, reason: str) -> None:
         """`peer` is `host:port`; the port changes with every try and does not count."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         host = peer.rpartition(":")[0] or peer
         held_back = self._limiter.admit((kind, host), self._clock.monotonic_ms())
         if held_back is None:
