@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "log": ("log_dump:log", "Look into segment files."),
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
+    "health": ("health:health", "Ask a broker whether it serves; for HEALTHCHECK and probes."),
     "version": ("version:version", "Print versions."),
 }
 """By name: where the command lives below this package, and its line in the help."""
