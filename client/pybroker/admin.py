@@ -1,26 +1,23 @@
-"""The admin: topics, configurations and offsets, from code.
+"""The admin: topics, configurations and records, from code; groups are in `admin_groups`.
 
-Rules: every call answers for exactly what it was asked, or raises what made it fail. What may be tried again is tried
-again until `timeout` (seconds) is over; a change that may have been made before an answer was lost is recognised where
-the broker can tell (a topic that exists now, after a first try).
+Rules: every call answers for exactly what it was asked, or raises what made it fail; what it may try again is in
+`admin_calls`. A change that may have been made before an answer was lost is recognised where the broker can tell (a
+topic that exists now, after a first try).
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Final
 from uuid import UUID
 
-from pybroker.client import DEFAULT_BOOTSTRAP, Client
-from pybroker.errors import AlreadyExists, KafkaError, NotFound, Retriable, TimedOut, error_for
+from pybroker.admin_calls import check
+from pybroker.admin_groups import GroupAdmin
+from pybroker.errors import AlreadyExists, KafkaError, NotFound, Retriable
 from pybroker.metadata import NO_LEADER, Broker, TopicPartition
 from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import Start
-from pybroker.retry import Backoff
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import (
@@ -31,14 +28,10 @@ from pybroker_protocol.messages import (
     DescribeClusterRequest,
     DescribeConfigsRequest,
     IncrementalAlterConfigsRequest,
-    MetadataRequest,
     MetadataResponse,
 )
-from pybroker_protocol.schema.classes import Message
 
 __all__ = ["Admin", "ClusterInfo", "ConfigEntry", "PartitionInfo", "TopicInfo"]
-
-T = TypeVar("T")
 
 _TOPIC: Final = 2
 _BROKER: Final = 4
@@ -102,36 +95,8 @@ class ClusterInfo:
     brokers: tuple[Broker, ...]
 
 
-class Admin:
+class Admin(GroupAdmin):
     """Administers a cluster: `async with Admin("host:9092") as admin: await admin.create_topic("t")`."""
-
-    def __init__(
-        self,
-        bootstrap: str | Sequence[str] = DEFAULT_BOOTSTRAP,
-        *,
-        client: Client | None = None,
-        timeout: float = 30.0,
-    ) -> None:
-        """`timeout`: seconds that a call may take in all."""
-        self._owns_client = client is None
-        self.client = client if client is not None else Client(bootstrap)
-        self._timeout = timeout
-        self._backoff = Backoff()
-
-    async def __aenter__(self) -> Admin:
-        if self._owns_client:
-            await self.client.open()
-        self.client.check()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._owns_client:
-            await self.client.close()
 
     # Topics.
 
@@ -168,7 +133,7 @@ class Admin:
             response = await self._ask_controller(ApiKey.CREATE_TOPICS, request)
             answer = response.topics[0]
             try:
-                _check(answer.error_code, f"create topic {name}", answer.error_message)
+                check(answer.error_code, f"create topic {name}", answer.error_message)
             except AlreadyExists:
                 if exist_ok:
                     return False
@@ -196,7 +161,7 @@ class Admin:
                 if missing_ok or attempts > 1:
                     return attempts > 1
                 raise NotFound(f"there is no topic {name}", code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            _check(answer.error_code, f"delete topic {name}", answer.error_message)
+            check(answer.error_code, f"delete topic {name}", answer.error_message)
             return True
 
         return await self._retried(f"delete topic {name}", attempt)
@@ -209,7 +174,7 @@ class Admin:
         async def attempt() -> None:
             response = await self._ask_controller(ApiKey.CREATE_PARTITIONS, request)
             answer = response.results[0]
-            _check(answer.error_code, f"grow topic {name}", answer.error_message)
+            check(answer.error_code, f"grow topic {name}", answer.error_message)
 
         await self._retried(f"grow topic {name}", attempt)
 
@@ -226,7 +191,7 @@ class Admin:
             answer = (await self._metadata([name])).topics[0]
             if answer.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
                 raise NotFound(f"there is no topic {name}", code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            _check(answer.error_code, f"describe topic {name}", None)
+            check(answer.error_code, f"describe topic {name}", None)
             return _topic_info(answer)
 
         return await self._retried(f"describe topic {name}", attempt)
@@ -263,7 +228,7 @@ class Admin:
             answer = response.results[0]
             if answer.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
                 raise NotFound(f"there is no topic {name}", code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            _check(answer.error_code, f"describe the configuration of {name}", answer.error_message)
+            check(answer.error_code, f"describe the configuration of {name}", answer.error_message)
             return {
                 entry.name: ConfigEntry(
                     entry.name,
@@ -294,7 +259,7 @@ class Admin:
         async def attempt() -> None:
             response = await self._ask_controller(ApiKey.INCREMENTAL_ALTER_CONFIGS, request)
             answer = response.responses[0]
-            _check(answer.error_code, f"configure {name or 'all brokers'}", answer.error_message)
+            check(answer.error_code, f"configure {name or 'all brokers'}", answer.error_message)
 
         await self._retried(f"configure {name or 'all brokers'}", attempt)
 
@@ -349,7 +314,7 @@ class Admin:
                     )
                     response = await self.client.ask_node(node, ApiKey.DELETE_RECORDS, request)
                     for answer in response.topics[0].partitions:
-                        _check(answer.error_code, f"delete records of {topic}-{answer.partition_index}", None)
+                        check(answer.error_code, f"delete records of {topic}-{answer.partition_index}", None)
                         begins[answer.partition_index] = answer.low_watermark
                 return dict(sorted(begins.items()))
 
@@ -364,23 +329,13 @@ class Admin:
 
         async def attempt() -> ClusterInfo:
             response = await self.client.ask_any(ApiKey.DESCRIBE_CLUSTER, request)
-            _check(response.error_code, "describe the cluster", response.error_message)
+            check(response.error_code, "describe the cluster", response.error_message)
             brokers = [Broker(b.broker_id, b.host, b.port, b.rack) for b in response.brokers]
             return ClusterInfo(response.cluster_id, response.controller_id, tuple(brokers))
 
         return await self._retried("describe the cluster", attempt)
 
     # Inside.
-
-    @property
-    def _timeout_ms(self) -> int:
-        return int(self._timeout * 1000)
-
-    async def _metadata(self, names: Sequence[str] | None) -> MetadataResponse:
-        topics = None if names is None else [MetadataRequest.MetadataRequestTopic(name=name) for name in names]
-        request = MetadataRequest(topics=topics, allow_auto_topic_creation=False)
-        response: MetadataResponse = await self.client.ask_any(ApiKey.METADATA, request)
-        return response
 
     def _by_leader(self, topic: str, partitions: Iterable[int]) -> dict[int, list[TopicPartition]]:
         by_node: dict[int, list[TopicPartition]] = {}
@@ -393,37 +348,6 @@ class Admin:
                 raise Retriable(f"{tp} has no leader now", code=ErrorCode.LEADER_NOT_AVAILABLE)
             by_node.setdefault(node, []).append(tp)
         return by_node
-
-    async def _ask_controller(self, api: ApiKey, request: Message) -> Any:
-        """Ask the broker that the cluster names as its controller, any one when it names none."""
-        node = self.client.cluster.controller_id
-        if node not in self.client.cluster.brokers:
-            return await self.client.ask_any(api, request, time_limit=self._timeout)
-        return await self.client.ask_node(node, api, request, time_limit=self._timeout)
-
-    async def _retried(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Until it succeeds, fails for good, or the time is over."""
-        self.client.check()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        tries = 0
-        while True:
-            try:
-                return await attempt()
-            except Retriable as error:
-                tries += 1
-                delay = self._backoff.delay(tries, random.random())
-                if loop.time() + delay > deadline:
-                    raise TimedOut(
-                        f"{what}: gave up after {self._timeout:g} s: {error.message}", code=error.code
-                    ) from error
-                self.client.request_refresh()
-                await asyncio.sleep(delay)
-
-
-def _check(code: int, what: str, detail: str | None) -> None:
-    if code:
-        raise error_for(code, what, detail)
 
 
 def _topic_info(answer: MetadataResponse.MetadataResponseTopic) -> TopicInfo:

@@ -6,51 +6,18 @@ of its own.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from tests.support.broker_process import ROOT, BrokerProcess, free_port
+from tests.support.cli import Run, refused
 from tests.support.sdk import a_name
-
-from pybroker_server.cli.main import main
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[list[str]]:
-        return [line.split("\t") for line in self.out.splitlines()]
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def pybroker(bootstrap: str, capfdbinary: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`pybroker(*arguments, stdin=b"...")`: runs the command with the broker as PYBROKER_BOOTSTRAP names it."""
-    monkeypatch.setenv("PYBROKER_BOOTSTRAP", bootstrap)
-
-    def run(*arguments: str | Path, stdin: bytes = b"") -> Done:
-        path = tmp_path / "stdin"
-        path.write_bytes(stdin)
-        with path.open("rb") as raw, pytest.raises(SystemExit) as ended:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
-            main([str(argument) for argument in arguments])
-        captured = capfdbinary.readouterr()
-        return Done(int(ended.value.code or 0), captured.out.decode(), captured.err.decode())
-
-    return run
 
 
 @pytest.fixture
@@ -66,15 +33,6 @@ def filled(pybroker: Run, topic: str) -> str:
     lines = b"".join(b"k%d:v%d\n" % (number, number) for number in range(10))
     assert pybroker("produce", topic, "-K", ":", "-H", "a=1", stdin=lines).err == f"10 records sent to {topic}\n"
     return topic
-
-
-def refused(done: Done, code: int, *says: str) -> None:
-    """The command failed as it should: with its code, in words, with nothing else printed and no traceback."""
-    assert done.code == code, done
-    assert done.out == ""
-    assert "Traceback" not in done.err
-    for words in says:
-        assert words in done.err
 
 
 def started(bootstrap: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -69,6 +69,7 @@ async def an_admin_broker(
             replicas=cast(Any, None),
             logs=cast(Any, None),
             groups=cast(Any, None),
+            peers=cast(Any, None),
             producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids),
             fetch_sessions=cast(Any, None),
             runtime=cluster.runtime,

@@ -104,6 +104,7 @@ class OneBroker:
             replicas=self.manager,
             logs=cast(Any, self.logs),
             groups=self.groups,
+            peers=unused,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
             runtime=cast(Any, SimpleNamespace(blocking=self.blocking, clock=self.time, timers=self.time)),

@@ -12,6 +12,7 @@ from pybroker_server.runtime.blocking_threads import BlockingThreads
 from pybroker_server.runtime.buffers import BufferPool
 from pybroker_server.runtime.disk_os import OsDisk
 from pybroker_server.runtime.entropy import SystemEntropy
+from pybroker_server.runtime.network_os import OsNetwork
 from pybroker_server.runtime.runtime import Runtime, system_runtime
 from pybroker_server.runtime.tasks import TaskOwner
 
@@ -30,6 +31,7 @@ async def manual_runtime(time: ManualTime) -> AsyncIterator[Runtime]:
                 timers=time,
                 tasks=tasks,
                 buffers=BufferPool(),
+                network=OsNetwork(asyncio.get_running_loop(), tasks),
             )
             tasks.cancel()
     finally:

@@ -17,12 +17,14 @@ from pybroker_server.cli.errors import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_U
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve:serve", "Run a broker."),
     "topic": ("topic:topic", "List, describe, create, configure, grow, trim and delete topics."),
+    "group": ("group:group", "List, describe, watch, move and delete consumer groups."),
     "produce": ("produce:produce", "Send lines of standard input as records."),
     "consume": ("consume:consume", "Print records."),
     "log": ("log_dump:log", "Look into segment files."),
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
     "bench": ("bench:bench", "Measure a broker, and check every record meanwhile."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
+    "health": ("health:health", "Ask a broker whether it serves; for HEALTHCHECK and probes."),
     "version": ("version:version", "Print versions."),
 }
 """By name: where the command lives below this package, and its line in the help."""

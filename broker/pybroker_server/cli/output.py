@@ -10,8 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Cell = str | int | float | bool | None
 
@@ -37,7 +41,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], output: s
         for row in rows:
             click.echo("\t".join(_plain(cell) for cell in row))
     else:
-        _rich_table(columns, rows)
+        from rich.console import Console
+
+        Console(no_color="NO_COLOR" in os.environ).print(rich_table(columns, rows))
 
 
 def show_json(value: object) -> None:
@@ -54,18 +60,23 @@ def _plain(cell: Cell) -> str:
     return str(cell).replace("\t", "\\t").replace("\n", "\\n")
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+    """The table as rich draws it; numbers stand to the right."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    numeric = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
     for column, is_number in zip(columns, numeric, strict=True):
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_escaped(_plain(cell)) for cell in row))
-    Console(no_color="NO_COLOR" in os.environ).print(table)
+    return table
+
+
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, int | float) for cell in known)
 
 
 def _escaped(text: str) -> str:

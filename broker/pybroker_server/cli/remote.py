@@ -27,6 +27,10 @@ _HINTS: Final = {
     "INVALID_CONFIG": "`pybroker topic config TOPIC` lists every key with its value",
     "INVALID_REPLICATION_FACTOR": "`pybroker topic describe` shows the brokers; there cannot be more replicas",
     "INVALID_PARTITIONS": "partitions can only be added",
+    "GROUP_ID_NOT_FOUND": "`pybroker group list` shows them",
+    "NON_EMPTY_GROUP": "stop its consumers first; `pybroker group describe GROUP` shows them",
+    "UNKNOWN_MEMBER_ID": "it has members now: stop its consumers first",
+    "GROUP_SUBSCRIBED_TO_TOPIC": "its consumers read that topic: stop them first",
 }
 
 
@@ -74,9 +78,8 @@ def run_async(what: str, work: Callable[[], Awaitable[T]]) -> T:
         hint = "start one with `pybroker serve`, or name another with -b HOST:PORT"
         raise CliError(what, cause=error.message, hint=hint, code=EXIT_UNREACHABLE) from None
     except NotFound as error:
-        raise CliError(
-            what, cause=error.message, hint="`pybroker topic list` shows them", code=EXIT_NOT_FOUND
-        ) from None
+        hint = _HINTS.get(error.name, "`pybroker topic list` shows them")
+        raise CliError(what, cause=error.message, hint=hint, code=EXIT_NOT_FOUND) from None
     except KafkaError as error:
         raise CliError(what, cause=error.message, hint=_HINTS.get(error.name), code=EXIT_FAILED) from None
     except ValueError as error:

@@ -27,7 +27,11 @@ def start_lines(config: BrokerConfig, bound: Sequence[Listener], *, node_id: int
         f"  metadata    {config.metadata_store_url}",
         f"  durability  {config.durability}: {_durability_words(config.durability)}",
     ]
+    for_brokers = config.inter_broker_listener
     for index, listener in enumerate(bound):
+        if for_brokers is not None and for_brokers not in config.listeners and listener.name == for_brokers.name:
+            lines.append(f"{' ' * 14}{listener}, for other brokers")
+            continue
         head = "  listening   " if index == 0 else " " * 14
         lines.append(f"{head}{listener}, clients are told {_told(listener, told.get(listener.name))}")
     open_to_all = [listener.name for listener in bound if not _is_loopback(listener.host)]

@@ -18,7 +18,7 @@ listener.security.protocol.map | string \
 | SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT | - | per-broker
     Which security protocol each listener name speaks, as `NAME:PROTOCOL` pairs.
 inter.broker.listener.name | string | - | - | read-only
-    The listener that brokers use among themselves.
+    The listener that brokers use among themselves. Unset: one of its own when the metadata store can be shared.
 security.inter.broker.protocol | string | PLAINTEXT | one(PLAINTEXT,SSL,SASL_PLAINTEXT,SASL_SSL) | read-only
     Protocol, and so the listener, that brokers use among themselves when no name is given.
 early.start.listeners | list | - | - | read-only
@@ -164,6 +164,8 @@ cluster.id | string | - | nonempty | read-only
     Id of a cluster that is made anew; an id found in the data directory wins. Also `CLUSTER_ID`.
 metadata.store.url | string | - | nonempty | read-only
     Where metadata lives: `sqlite:///path`, `etcd://host,host/prefix`, `memory://`. Unset: SQLite beside the logs.
+admin.listener | string | 127.0.0.1:9644 | - | read-only
+    Address of the admin server, `host:port`: metrics and health over HTTP. Empty: none.
 leader.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal
     Bytes per second that leaders may send for throttled replicas.
 follower.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal

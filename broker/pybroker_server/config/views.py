@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from pybroker_server.config.definitions import BROKER, TOPIC
+from pybroker_server.config.inter_broker import inter_broker_listener
 from pybroker_server.config.listeners import Listener, parse_listeners, parse_protocol_map
 from pybroker_server.config.load import Layer, Setting, Settings, load_settings
 from pybroker_server.config.notation import ConfigDef, ConfigValue
@@ -50,7 +51,14 @@ class BrokerConfig:
     """Without Kafka's controller listeners; not empty."""
     advertised_listeners: tuple[Listener, ...]
     """Only what `advertised.listeners` says; a listener that is missing here is advertised per connection."""
+    inter_broker_listener: Listener | None
+    """Where other brokers reach this one: one of `listeners`, or one of its own; None: there are no others."""
 
+    admin_listener: tuple[str, int] | None
+    """Host and port; None: no admin server. Read from `admin.listener`."""
+
+    request_timeout_ms: int
+    socket_connection_setup_timeout_ms: int
     socket_send_buffer_bytes: int
     socket_receive_buffer_bytes: int
     socket_request_max_bytes: int
@@ -108,9 +116,21 @@ class BrokerConfig:
 
     transaction_max_timeout_ms: int
 
+    broker_session_timeout_ms: int
+    broker_heartbeat_interval_ms: int
+    controlled_shutdown_enable: bool
+    auto_leader_rebalance_enable: bool
+    leader_imbalance_check_interval_seconds: int
+
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""
         return replace(self, node_id=node_id, settings=_with_both_ids(self.settings, node_id))
+
+    @property
+    def opened_listeners(self) -> tuple[Listener, ...]:
+        """All that are listened on, that for brokers included."""
+        extra = self.inter_broker_listener
+        return self.listeners if extra is None or extra in self.listeners else (*self.listeners, extra)
 
     def internal_replication_factor(self, key: str, live_brokers: int) -> int:
         """Replicas for an internal topic that is about to be made, by its key (`offsets.topic.replication.factor`).
@@ -142,6 +162,8 @@ _SPECIAL: Final = frozenset(
         "log_dirs",
         "listeners",
         "advertised_listeners",
+        "admin_listener",
+        "inter_broker_listener",
         "max_connections_per_ip_overrides",
     }
 )
@@ -158,6 +180,9 @@ READ_BY_SPECIAL: Final = frozenset(
         "advertised.listeners",
         "listener.security.protocol.map",
         "controller.listener.names",
+        "admin.listener",
+        "inter.broker.listener.name",
+        "security.inter.broker.protocol",
         "max.connections.per.ip.overrides",
         "offsets.topic.num.partitions",
         "offsets.topic.replication.factor",
@@ -193,16 +218,18 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
         settings = _with_both_ids(settings, node_id)
     log_dirs = _log_dirs(settings)
     listeners, advertised = _listeners(settings)
-    _check_inter_broker_listener(settings, listeners)
+    store_url = _text(settings, "metadata.store.url") or f"sqlite:///{log_dirs[0]}/{_METADATA_FILE}"
     plain: dict[str, Any] = {name: settings.value(name.replace("_", ".")) for name in _PLAIN}
     return BrokerConfig(
         settings=settings,
         topic_defaults=topic_defaults(settings),
         node_id=node_id,
-        metadata_store_url=_text(settings, "metadata.store.url") or f"sqlite:///{log_dirs[0]}/{_METADATA_FILE}",
+        metadata_store_url=store_url,
         log_dirs=log_dirs,
         listeners=listeners,
         advertised_listeners=advertised,
+        admin_listener=_admin_listener(settings),
+        inter_broker_listener=inter_broker_listener(settings, listeners, store_url),
         max_connections_per_ip_overrides=_per_ip_overrides(settings),
         **plain,
     )
@@ -288,6 +315,22 @@ def _log_dirs(settings: Settings) -> tuple[str, ...]:
     return paths
 
 
+def _admin_listener(settings: Settings) -> tuple[str, int] | None:
+    key = "admin.listener"
+    text = _text(settings, key)
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(
+            key,
+            f"{text!r} is not an address",
+            where=settings.by_name[key].where,
+            hint="written as host:port, 127.0.0.1:9644 for example; empty for no admin server",
+        )
+    return host.strip("[]"), int(port)
+
+
 def _listeners(settings: Settings) -> tuple[tuple[Listener, ...], tuple[Listener, ...]]:
     protocols = parse_protocol_map(_text(settings, "listener.security.protocol.map") or "")
     left_out = settings.value("controller.listener.names") or ()
@@ -324,17 +367,6 @@ def _listeners(settings: Settings) -> tuple[tuple[Listener, ...], tuple[Listener
                 hint="name a host, or leave the key out: each client is then told an address it can reach",
             )
     return listeners, advertised
-
-
-def _check_inter_broker_listener(settings: Settings, listeners: tuple[Listener, ...]) -> None:
-    """One broker talks to no other yet, but a file that names a listener which is not there is wrong today."""
-    name = _text(settings, "inter.broker.listener.name")
-    if name is not None and name.upper() not in {listener.name for listener in listeners}:
-        raise ConfigError(
-            "inter.broker.listener.name",
-            f"{name} is no listener",
-            where=settings.by_name["inter.broker.listener.name"].where,
-        )
 
 
 def _per_ip_overrides(settings: Settings) -> dict[str, int]:

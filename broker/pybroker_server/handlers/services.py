@@ -7,12 +7,13 @@ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pybroker_server.handlers.registry import Handler
 from pybroker_server.handlers.request import ConnectionInfo
 from pybroker_server.metadata.image import BrokerImage, Endpoint
+from pybroker_server.telemetry.counts import ErrorCounts
 
 if TYPE_CHECKING:
     from pybroker_server.config.views import BrokerConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pybroker_server.coordinator.group.shard import GroupCoordinator
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
+    from pybroker_server.peers.peers import Peers
     from pybroker_server.replica.fetch_session import FetchSessionCache
     from pybroker_server.replica.manager import ReplicaManager
     from pybroker_server.runtime.runtime import Runtime
@@ -40,8 +42,11 @@ class Services:
     replicas: ReplicaManager
     logs: LogManager
     groups: GroupCoordinator
+    peers: Peers
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache
     runtime: Runtime
     endpoint_of: EndpointResolver
     api_table: Mapping[int, Handler]
+    errors: ErrorCounts = field(default_factory=ErrorCounts)
+    """Errors told per partition are counted here by their handlers, the others by the dispatcher."""

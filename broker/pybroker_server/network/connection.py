@@ -77,11 +77,13 @@ class ClientConnection(asyncio.BufferedProtocol):
         "info",
     )
 
-    def __init__(self, hub: ConnectionHub, listener: str, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, hub: ConnectionHub, listener: str, on_lost: Callable[[], None], *, is_inter_broker: bool = False
+    ) -> None:
         self._hub = hub
         self._dispatcher = hub.dispatcher
         self._on_lost = on_lost
-        self.info = ConnectionInfo(hub.next_connection_id(), listener, "", 0, "", 0)
+        self.info = ConnectionInfo(hub.next_connection_id(), listener, "", 0, "", 0, is_inter_broker=is_inter_broker)
         self._transport: asyncio.Transport
         self._reading = True
         self._closed = False

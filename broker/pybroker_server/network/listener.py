@@ -78,11 +78,15 @@ class Listener:
         limits: ConnectionLimits,
         tasks: TaskOwner,
         *,
+        is_inter_broker: bool = False,
         backlog: int = DEFAULT_BACKLOG,
         buffer_sizes: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        """`buffer_sizes`: by socket option (SO_SNDBUF, SO_RCVBUF); without one the system tunes by itself."""
+        """`is_inter_broker`: whether replicas may ask here.
+
+        `buffer_sizes`: by socket option (SO_SNDBUF, SO_RCVBUF); without one the system tunes by itself."""
         self.name = name
+        self._is_inter_broker = is_inter_broker
         self._socket = bound
         self._hub = hub
         self._limits = limits
@@ -165,7 +169,7 @@ class Listener:
                 self._limits.closed(ip)
 
         def make_protocol() -> ClientConnection:
-            return ClientConnection(self._hub, self.name, on_lost)
+            return ClientConnection(self._hub, self.name, on_lost, is_inter_broker=self._is_inter_broker)
 
         try:
             await self._loop.connect_accepted_socket(make_protocol, client)

@@ -131,6 +131,10 @@ class Blocking(Protocol):
     def submit(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
         """Runs `work` in the pool and calls `done(result, error)` on the event loop: no future, no task."""
 
+    @property
+    def in_flight(self) -> int:
+        """Pieces of work that are not finished; for metrics."""
+
 
 class TimerHandle(Protocol):
     def cancel(self) -> None: ...
@@ -142,3 +146,41 @@ class Timers(Protocol):
     def call_after_ms(self, delay_ms: int, callback: Callable[[], None]) -> TimerHandle: ...
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
+
+class Stream(Protocol):
+    """The sending half of a connection that this process opened."""
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """Sends these, after what was written before; never waits. Nothing happens once the stream is closed."""
+
+    def abort(self) -> None:
+        """Ends the connection at once; `closed` follows."""
+
+
+class StreamReceiver(Protocol):
+    """What a connection tells its owner. `opened` at most once; `closed` once, unless the attempt was cancelled."""
+
+    def opened(self, stream: Stream) -> None: ...
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes are to go; not empty."""
+
+    def buffer_updated(self, count: int) -> None:
+        """`count` bytes stand in the buffer that was given last."""
+
+    def closed(self, error: OSError | None) -> None:
+        """The connection is gone, or could not be made: ConnectionRefusedError, TimeoutError, ... None: the peer
+        ended it, or `abort` did."""
+
+
+class Network(Protocol):
+    """Connections to elsewhere. Listeners are the network room's own."""
+
+    def connect(self, host: str, port: int, timeout_ms: int, receiver: StreamReceiver) -> Cancellable:
+        """Begins to connect; the receiver is not called before this returns. Cancelling ends the attempt without a
+        further call, and does nothing once it is over."""

@@ -14,7 +14,8 @@ from pybroker_server.runtime.buffers import BufferPool
 from pybroker_server.runtime.clock import SystemClock
 from pybroker_server.runtime.disk_os import OsDisk
 from pybroker_server.runtime.entropy import SystemEntropy
-from pybroker_server.runtime.ports import Blocking, Clock, Disk, Entropy, Timers
+from pybroker_server.runtime.network_os import OsNetwork
+from pybroker_server.runtime.ports import Blocking, Clock, Disk, Entropy, Network, Timers
 from pybroker_server.runtime.tasks import TaskOwner
 from pybroker_server.runtime.timers import LoopTimers
 
@@ -30,6 +31,7 @@ class Runtime:
     """Owns every task of the broker; what fails in it ends the broker."""
     buffers: BufferPool
     """For the event loop's thread only."""
+    network: Network
 
 
 def system_runtime(tasks: TaskOwner, blocking: BlockingThreads) -> Runtime:
@@ -43,4 +45,5 @@ def system_runtime(tasks: TaskOwner, blocking: BlockingThreads) -> Runtime:
         timers=LoopTimers(loop),
         tasks=tasks,
         buffers=BufferPool(),
+        network=OsNetwork(loop, tasks),
     )

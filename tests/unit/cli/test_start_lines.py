@@ -34,6 +34,13 @@ def test_an_open_listener_says_so_and_who_is_told_what() -> None:
     assert "a power cut can take it back" in text
 
 
+def test_the_listener_that_is_for_brokers_alone_is_said_to_be_so() -> None:
+    config = broker_config({"metadata.store.url": "sqlite:///x/y?shared=true"})
+    text = "\n".join(start_lines(config, config.opened_listeners, node_id=1, version="1"))
+    assert "REPLICATION://127.0.0.1:0, for other brokers\n" in text
+    assert "clients are told 127.0.0.1:0" not in text
+
+
 def test_a_port_that_is_not_the_usual_one_is_in_the_lines_to_paste() -> None:
     config = broker_config({"listeners": "PLAINTEXT://127.0.0.1:0"})
     lines = start_lines(config, [Listener("PLAINTEXT", "PLAINTEXT", "127.0.0.1", 4711)], node_id=1, version="1")
