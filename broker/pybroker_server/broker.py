@@ -420,9 +420,7 @@ class Broker:
             bound.close()
         await self.admin.stop()
         self._loop_lag.stop()
-        for coordinator in (self._groups, self._transactions):
-            if coordinator is not None:
-                coordinator.stop()
+        self._stop_coordinators()
         if self.peers is not None:
             self.peers.close()
         if self._hub is not None:
@@ -441,6 +439,11 @@ class Broker:
         if self._store is not None:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
+
+    def _stop_coordinators(self) -> None:
+        for coordinator in (self._groups, self._transactions):
+            if coordinator is not None:
+                coordinator.stop()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()
