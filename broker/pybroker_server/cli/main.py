@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "log": ("log_dump:log", "Look into segment files."),
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
+    "top": ("top:top", "Watch brokers, topics and groups: rates, latencies, lag."),
     "health": ("health:health", "Ask a broker whether it serves; for HEALTHCHECK and probes."),
     "version": ("version:version", "Print versions."),
 }
