@@ -58,11 +58,9 @@ class SilentPeers:
     """`Peers`, as far as markers go: `sent` waits for the test to answer it, as (node, request, done)."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[int, Any, Callable[[Any, PeerError | None], None]]] = []
+        self.sent: list[tuple[int, Any, Done]] = []
 
-    def send(
-        self, node_id: int, request: Message, done: Callable[[Any, PeerError | None], None], *, lane: Lane
-    ) -> None:
+    def send(self, node_id: int, request: Message, done: Done, *, lane: Lane) -> None:
         assert lane is Lane.TRANSACTIONS
         self.sent.append((node_id, request, done))
 
