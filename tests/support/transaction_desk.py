@@ -19,6 +19,7 @@ from pybroker_server.coordinator.transaction.records import RECORD_TYPES, TRANSA
 from pybroker_server.coordinator.transaction.shard import TransactionShard
 from pybroker_server.coordinator.transaction.transaction import ProducerIdAndEpoch, TopicPartition, Transaction
 from pybroker_server.coordinator.transaction.transactions import Transactions
+from pybroker_server.peers.connection import Done
 from pybroker_server.peers.peers import Lane
 
 TIMEOUT_MS = 60_000
