@@ -24,7 +24,10 @@ from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
+from pybroker_server.controller.brokers import Return
+from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
@@ -100,11 +103,11 @@ class Broker:
         self._markers: MarkerWriter | None = None
         self._transactions: Transactions | None = None
         self._producer_ids: ProducerIdAllocator | None = None
-        self._controller: Controller | None = None
         self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
+        self._control: ControlPlane | None = None
         self._flusher: Flusher | None = None
         self._loop_lag = LoopLag(runtime.clock, runtime.timers)
         self.admin = AdminListener(runtime)
@@ -122,25 +125,22 @@ class Broker:
             raise StartError(str(error), hint=error.hint) from None
         self._settle_node_id(known[1] if known else None)
         publisher = await self._open_metadata()
-        controller = Controller(self._open_store, publisher, runtime)
-        self._controller = controller
+        control = ControlPlane(self.node_id, self._open_store, publisher, runtime, lambda: self.config)
+        self._control = control
         try:
-            cluster_id = await controller.ensure_cluster(
+            cluster_id = await control.controller.ensure_cluster(
                 known_id=known[0] if known else None, wanted_id=self.config.cluster_id
             )
         except ClusterIdError as error:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
-        was_clean = await self._open_logs(publisher.image)
-        self._listen_to_brokers()
-        self._broker_epoch = await controller.register_broker(
-            registration(self.config, self.node_id, self.bound), was_clean=was_clean
-        )
+        await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
-        self._open_partitions(publisher)
-        self._open_coordinators(publisher, controller)
-        self._serve(self._make_services(publisher, controller, cluster_id))
+        replicas = self._open_partitions(publisher)
+        self._open_coordinators(publisher, control.controller)
+        control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
+        self._serve(self._make_services(publisher, control.controller, cluster_id))
 
     def _bind(self) -> None:
         for address in self.config.opened_listeners:
@@ -202,6 +202,21 @@ class Broker:
             ) from None
         return publisher
 
+    async def _join(self, control: ControlPlane, publisher: MetadataPublisher) -> None:
+        """Loads the logs and registers, in the order that keeps an earlier life of this broker from counting."""
+        me = registration(self.config, self.node_id, self.bound, self._logs.directory_ids)
+        try:
+            await control.claim(me)
+            was_clean = await self._open_logs(publisher.image)
+            self._listen_to_brokers()
+            await control.join(
+                me, Return(self.node_id, was_clean, lambda topic, index: self._logs.get(topic, index) is not None)
+            )
+        except NodeIdTakenError as error:
+            raise StartError(str(error), hint="give each broker of the cluster a --node-id of its own") from None
+        except (StoreError, KafkaError) as error:
+            raise StartError(f"the broker could not be registered: {error}") from None
+
     @property
     def _open_store(self) -> MetadataStore:
         assert self._store is not None
@@ -240,7 +255,7 @@ class Broker:
         publisher.subscribe(peers.on_image)
         return peers
 
-    def _open_partitions(self, publisher: MetadataPublisher) -> None:
+    def _open_partitions(self, publisher: MetadataPublisher) -> ReplicaManager:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
         self._flusher = flusher
@@ -263,14 +278,16 @@ class Broker:
         self._housekeeper.start()
         self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
         self._cleaner.start()
+        return replicas
 
     def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
-        runtime, replicas = self._runtime, self._replicas
+        runtime, replicas, peers = self._runtime, self._replicas, self.peers
         assert replicas is not None
+        assert peers is not None
         self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
         self._groups = group_coordinator(replicas, self.config, runtime.entropy)
         self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
-        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        self._transactions = Transactions(replicas, self._markers, peers, self.config, self._producer_ids.take)
         for on_image in (self._groups.on_image, self._transactions.on_image):
             on_image(MetadataImage(), publisher.image)
             publisher.subscribe(on_image)
@@ -399,16 +416,15 @@ class Broker:
 
     async def stop(self, *, clean: bool) -> None:
         """Ends everything; with `clean` nothing is left to recover at the next start."""
+        if clean and self._control is not None:
+            await self._control.leave()
         for listener in self._listeners:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
         await self.admin.stop()
         self._loop_lag.stop()
-        if self._groups is not None:
-            self._groups.stop()
-        if self._transactions is not None:
-            self._transactions.stop()
+        self._stop_coordinators()
         if self.peers is not None:
             self.peers.close()
         if self._hub is not None:
@@ -418,8 +434,8 @@ class Broker:
         if self._cleaner is not None:
             await self._cleaner.stop()
         self._seen.close()
-        if clean and self._controller is not None:
-            await self._say_goodbye(self._controller)
+        if self._control is not None:
+            self._broker_epoch = await self._control.depart(clean=clean)
         is_whole = clean and self._replicas is not None
         await self._logs.close(self._high_watermarks(), self._broker_epoch, is_clean=is_whole)
         if is_whole:
@@ -427,6 +443,11 @@ class Broker:
         if self._store is not None:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
+
+    def _stop_coordinators(self) -> None:
+        for coordinator in (self._groups, self._transactions):
+            if coordinator is not None:
+                coordinator.stop()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -443,12 +464,6 @@ class Broker:
             timer.cancel()
             hub.abort_all()
             hub.stop()
-
-    async def _say_goodbye(self, controller: Controller) -> None:
-        try:
-            await controller.deregister_broker(self.node_id)
-        except (KafkaError, StoreError) as error:
-            _logger.warning("not_deregistered", error=str(error))
 
 
 def _buffer_sizes(config: BrokerConfig) -> Mapping[int, int]:

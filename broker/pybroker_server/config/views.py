@@ -123,6 +123,12 @@ class BrokerConfig:
     transaction_remove_expired_transaction_cleanup_interval_ms: int
     transaction_state_log_load_buffer_size: int
 
+    broker_session_timeout_ms: int
+    broker_heartbeat_interval_ms: int
+    controlled_shutdown_enable: bool
+    auto_leader_rebalance_enable: bool
+    leader_imbalance_check_interval_seconds: int
+
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""
         return replace(self, node_id=node_id, settings=_with_both_ids(self.settings, node_id))
