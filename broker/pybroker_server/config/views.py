@@ -10,9 +10,9 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from pybroker_server.config.definitions import BROKER, TOPIC
+from pybroker_server.config.definitions import BROKER, GROUP, TOPIC
 from pybroker_server.config.inter_broker import inter_broker_listener
 from pybroker_server.config.listeners import Listener, parse_listeners, parse_protocol_map
 from pybroker_server.config.load import Layer, Setting, Settings, load_settings
@@ -26,6 +26,14 @@ _METADATA_FILE: Final = "cluster-metadata.db"
 _SERVED_PROTOCOLS: Final = ("PLAINTEXT",)
 
 
+class ConsumerGroupConfig(NamedTuple):
+    """What holds for the members of one consumer group."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    assignment_interval_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
     """One broker's settings. Times in ms, sizes in bytes unless the key's name says otherwise."""
@@ -34,6 +42,8 @@ class BrokerConfig:
     """Every key with its source, for DescribeConfigs and `config explain`; parts read the attributes."""
     topic_defaults: Mapping[str, ConfigValue]
     """By topic key: what a topic without overrides has on this broker."""
+    group_defaults: Mapping[str, ConfigValue]
+    """By group key: what a group without overrides has on this broker."""
 
     node_id: int | None
     """None: adopt the one in the data directory, else `FALLBACK_NODE_ID`. Also read from `broker.id`."""
@@ -143,11 +153,27 @@ class BrokerConfig:
             values[name] = parse_value(TOPIC[name], text)
         return values
 
+    def consumer_group(self, overrides: Mapping[str, str] | None) -> ConsumerGroupConfig:
+        """What holds for a consumer group with these overrides, which were validated when they were made."""
+        usual = ConsumerGroupConfig(
+            self.group_consumer_session_timeout_ms,
+            self.group_consumer_heartbeat_interval_ms,
+            self.group_consumer_assignment_interval_ms,
+        )
+        if not overrides:
+            return usual
+        return ConsumerGroupConfig(
+            int(overrides.get("consumer.session.timeout.ms", usual.session_timeout_ms)),
+            int(overrides.get("consumer.heartbeat.interval.ms", usual.heartbeat_interval_ms)),
+            int(overrides.get("consumer.assignment.interval.ms", usual.assignment_interval_ms)),
+        )
+
 
 _SPECIAL: Final = frozenset(
     {
         "settings",
         "topic_defaults",
+        "group_defaults",
         "node_id",
         "metadata_store_url",
         "log_dirs",
@@ -173,6 +199,12 @@ READ_BY_SPECIAL: Final = frozenset(
         "inter.broker.listener.name",
         "security.inter.broker.protocol",
         "max.connections.per.ip.overrides",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
         "offsets.topic.num.partitions",
         "offsets.topic.replication.factor",
         "offsets.topic.segment.bytes",
@@ -182,8 +214,8 @@ READ_BY_SPECIAL: Final = frozenset(
         "transaction.state.log.min.isr",
     }
 )
-"""Keys behind the attributes that are not simply their key's value, and those of topics that brokers make for
-themselves (`controller/internal_topics.py`)."""
+"""Keys behind the attributes that are not simply their key's value, the bounds of what groups may have of their own
+(`dynamic.py`), and the keys of topics that brokers make for themselves (`controller/internal_topics.py`)."""
 
 KEYS_WITH_EFFECT: Final = (
     READ_BY_SPECIAL
@@ -211,7 +243,8 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
     plain: dict[str, Any] = {name: settings.value(name.replace("_", ".")) for name in _PLAIN}
     return BrokerConfig(
         settings=settings,
-        topic_defaults=topic_defaults(settings),
+        topic_defaults=_own_defaults(TOPIC, settings),
+        group_defaults=_own_defaults(GROUP, settings),
         node_id=node_id,
         metadata_store_url=store_url,
         log_dirs=log_dirs,
@@ -223,12 +256,12 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
     )
 
 
-def topic_defaults(settings: Settings) -> dict[str, ConfigValue]:
-    """What a topic without overrides has: the first of its broker keys that has a value, else Kafka's default."""
-    return {name: _topic_default(definition, settings) for name, definition in TOPIC.items()}
+def _own_defaults(definitions: Mapping[str, ConfigDef], settings: Settings) -> dict[str, ConfigValue]:
+    """What a topic or group without overrides has: the first of its broker keys with a value, else Kafka's default."""
+    return {name: _own_default(definition, settings) for name, definition in definitions.items()}
 
 
-def _topic_default(definition: ConfigDef, settings: Settings) -> ConfigValue:
+def _own_default(definition: ConfigDef, settings: Settings) -> ConfigValue:
     for source in definition.sources:
         value = settings.value(source.name)
         if value is None:

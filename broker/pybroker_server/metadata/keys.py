@@ -10,6 +10,7 @@ a field can be added: readers ignore names they do not know and take a default f
     partition/<topic id>/<index>     one key each, so that an ISR change is one small compare-and-swap
     config/topic/<topic id>          overrides; the key is missing when there are none
     config/broker/<node id|default>  dynamic overrides of one broker or of all
+    config/group/<group id in hex>   overrides of one group
 
 Numbers are padded to ten digits, so byte order is numeric order.
 """
@@ -40,6 +41,7 @@ class Kind(Enum):
     PARTITION = auto()
     TOPIC_CONFIG = auto()
     BROKER_CONFIG = auto()
+    GROUP_CONFIG = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class ParsedKey:
     topic_id: UUID = NO_TOPIC_ID
     index: int = -1
     collision_name: str = ""
+    group_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ def broker_config_key(node_id: int) -> bytes:
     return b"config/broker/%010d" % node_id
 
 
+def group_config_key(group_id: str) -> bytes:
+    return b"config/group/" + group_id.encode().hex().encode()
+
+
 def parse_key(key: bytes) -> ParsedKey | None:
     """None for a key that no image shows (another part's, or a newer release's)."""
     match key.decode("utf-8", "replace").split("/"):
@@ -106,6 +113,8 @@ def parse_key(key: bytes) -> ParsedKey | None:
             return ParsedKey(Kind.BROKER_CONFIG)
         case ["config", "broker", node_id]:
             return ParsedKey(Kind.BROKER_CONFIG, node_id=int(node_id))
+        case ["config", "group", group_id]:
+            return ParsedKey(Kind.GROUP_CONFIG, group_id=bytes.fromhex(group_id).decode())
     return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from pybroker_server.config.views import BrokerConfig
+from pybroker_server.config.views import BrokerConfig, ConsumerGroupConfig
 from pybroker_server.coordinator.group.group import Group
 from pybroker_server.coordinator.records import CoordinatorRecord
 from pybroker_server.coordinator.timeouts import Timeouts
@@ -33,6 +33,10 @@ class GroupContext:
     """Randomness, for member ids."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     groups: dict[str, Group] = field(default_factory=dict)
+
+    def consumer_config(self, group_id: str) -> ConsumerGroupConfig:
+        """What holds for the members of a consumer group: its own settings, else the broker's."""
+        return self.config.consumer_group(self.image.group_configs.get(group_id))
 
 
 Replay = Callable[[CoordinatorRecord, int, int], None]
