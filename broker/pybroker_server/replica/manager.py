@@ -85,6 +85,7 @@ class ReplicaManager:
         """Shared with every partition's state and changed in place."""
         self._failed: set[tuple[str, int]] = set()
         """Partitions whose log could not be opened: answered with KAFKA_STORAGE_ERROR."""
+        self._is_fenced = False
         self._finished: deque[DelayedOperation] = deque()
         self._deadline_timer: TimerHandle | None = None
         self._deadline_ms = _NEVER_MS
@@ -202,6 +203,21 @@ class ReplicaManager:
         for hosted in self.topics.values():
             self._configure(hosted, hosted.image, now_ms)
 
+    def on_fenced(self) -> None:
+        """This broker's lease ran out: another may lead what it leads, so it serves nothing as a leader that another
+        could have (R13). What it is the only replica of it goes on serving.
+        """
+        self._is_fenced = True
+        for partition in self.all_partitions():
+            partition.suspend()
+
+    def on_unfenced(self) -> None:
+        """It is registered (again), and the metadata is up to date."""
+        self._is_fenced = False
+        now_ms = self.clock.monotonic_ms()
+        for partition in self.all_partitions():
+            partition.resume(now_ms)
+
     def on_logs_failed(self, lost: Sequence[tuple[str, int]]) -> None:
         """The directory of these logs failed: whoever waits on them or comes gets KAFKA_STORAGE_ERROR."""
         for name, index in lost:
@@ -227,6 +243,8 @@ class ReplicaManager:
             partition = hosted.partitions.get(registration.index) or self._open(hosted, registration)
             if partition is not None:
                 partition.apply(registration, now_ms)
+                if self._is_fenced:
+                    partition.suspend()
         kept = {registration.index for registration in mine}
         for index in [i for i in hosted.partitions if i not in kept]:
             self._drop(hosted, index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
