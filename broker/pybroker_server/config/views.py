@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pybroker_server.config.definitions import BROKER, GROUP, TOPIC
 from pybroker_server.config.inter_broker import inter_broker_listener
@@ -24,14 +24,6 @@ FALLBACK_NODE_ID: Final = 1
 
 _METADATA_FILE: Final = "cluster-metadata.db"
 _SERVED_PROTOCOLS: Final = ("PLAINTEXT",)
-
-
-class ConsumerGroupConfig(NamedTuple):
-    """What holds for the members of one consumer group."""
-
-    session_timeout_ms: int
-    heartbeat_interval_ms: int
-    assignment_interval_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,21 +153,6 @@ class BrokerConfig:
         for name, text in overrides.items():
             values[name] = parse_value(TOPIC[name], text)
         return values
-
-    def consumer_group(self, overrides: Mapping[str, str] | None) -> ConsumerGroupConfig:
-        """What holds for a consumer group with these overrides, which were validated when they were made."""
-        usual = ConsumerGroupConfig(
-            self.group_consumer_session_timeout_ms,
-            self.group_consumer_heartbeat_interval_ms,
-            self.group_consumer_assignment_interval_ms,
-        )
-        if not overrides:
-            return usual
-        return ConsumerGroupConfig(
-            int(overrides.get("consumer.session.timeout.ms", usual.session_timeout_ms)),
-            int(overrides.get("consumer.heartbeat.interval.ms", usual.heartbeat_interval_ms)),
-            int(overrides.get("consumer.assignment.interval.ms", usual.assignment_interval_ms)),
-        )
 
 
 _SPECIAL: Final = frozenset(

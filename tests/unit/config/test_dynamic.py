@@ -121,12 +121,3 @@ def test_a_groups_own_settings_stay_within_the_brokers_bounds_and_in_proportion(
     assert replace_group(
         {"share.auto.offset.reset": "by_duration:PT1H", "streams.num.standby.replicas": None}, CONFIG
     ) == {"share.auto.offset.reset": "by_duration:PT1H"}
-
-
-def test_a_consumer_group_has_what_it_set_and_the_rest_from_the_broker() -> None:
-    assert CONFIG.consumer_group(None) == (45_000, 5_000, 1_000)
-    assert CONFIG.consumer_group({"consumer.heartbeat.interval.ms": "9000", "share.isolation.level": "x"}) == (
-        45_000,
-        9_000,
-        1_000,
-    )
