@@ -110,8 +110,7 @@ class Offsets:
             raise
         if isinstance(group, ClassicGroup):
             self._classic.on_commit(effects, group, commit.member_id)
-<<<<<<< HEAD
-        expire_ms = effects.wall_ms + commit.retention_ms if commit.retention_ms >= 0 else -1
+        expire_ms = min(effects.wall_ms + commit.retention_ms, _END_OF_TIME_MS) if commit.retention_ms >= 0 else -1
         effects.answer(reply, self._store(effects, commit, expire_ms))
 
     def commit_in_transaction(
@@ -140,9 +139,6 @@ class Offsets:
         effects.answer(reply, self._store(effects, commit, -1))
 
     def _store(self, effects: Effects, commit: Commit | TransactionalCommit, expire_ms: int) -> list[ErrorCode]:
-=======
-        expire_ms = min(effects.wall_ms + commit.retention_ms, _END_OF_TIME_MS) if commit.retention_ms >= 0 else -1
->>>>>>> main
         longest = self._context.config.offset_metadata_max_bytes
         codes = []
         for wanted in commit.offsets:
@@ -162,15 +158,9 @@ class Offsets:
         if found is not None:
             return found
         if commit.epoch < 0:
-<<<<<<< HEAD
-            return self._classic.get_or_create(commit.group_id, effects.wall_ms)
-        raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_code_known else ErrorCode.ILLEGAL_GENERATION)
-=======
             # Known from the first record on: a commit of which nothing is kept makes no group.
             return ClassicGroup(commit.group_id, effects.wall_ms)
-        is_known_code = commit.version >= _MEMBER_EPOCHS_FROM
-        raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
->>>>>>> main
+        raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_code_known else ErrorCode.ILLEGAL_GENERATION)
 
     # OffsetFetch
 
