@@ -1,4 +1,4 @@
-"""ExpireDelegationToken (key 40), versions 1 to 2: ends a token, at once or soon (KIP-48). Refused as creating one is."""
+"""ExpireDelegationToken (key 40), versions 1 to 2: ends a token, now or soon (KIP-48). Refused as creating one is."""
 
 from __future__ import annotations
 

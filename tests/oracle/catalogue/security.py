@@ -73,8 +73,6 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     ),
     exchange(
         "describe-delegation-token-of-an-owner",
-        Call(
-            "DescribeDelegationToken", 3, {"owners": [{"principal_type": "User", "principal_name": "alice"}]}
-        ),
+        Call("DescribeDelegationToken", 3, {"owners": [{"principal_type": "User", "principal_name": "alice"}]}),
     ),
 )
