@@ -246,12 +246,14 @@ class TestWaiting:
         assert only(answer.response).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     def test_a_new_leader_ends_it(self, broker: OneBroker) -> None:
-        topics = [Topic(topic_id=topic_id_of("t"), partitions=[part()])]
+        topics = [Topic(topic_id=topic_id_of("t"), partitions=[part(leader_epoch=0)])]
         answer = Answer(fetch(broker, topics=topics, max_wait_ms=500, version=16))
+        before_followers = Answer(fetch(broker, part(), max_wait_ms=500, version=10))
         broker.show_topics(topic_image("t", 3, replicas=(1, 2), leader=2, leader_epoch=4, partition_epoch=1))
         broker.settle()
         data = only(answer.response)
-        assert data.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert data.error_code == ErrorCode.FENCED_LEADER_EPOCH
+        assert only(before_followers.response).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
         assert (data.current_leader.leader_id, data.current_leader.leader_epoch) == (2, 4)
         assert [(n.node_id, n.host, n.port) for n in answer.response.node_endpoints] == [(2, "host2", 9092)]
 
