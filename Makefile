@@ -45,6 +45,7 @@ fmt: $(READY)  ## format the code and mend what can be mended
 docs: $(READY)  ## write the generated pages and stubs anew
 	$(BIN)/python -m pybroker_server.config.document > docs/configuration.md
 	$(BIN)/python -m pybroker_server.handlers.document > docs/protocol.md
+	$(BIN)/python -m pybroker_server.admin.document > docs/observability.md
 	$(BIN)/python -m pybroker_protocol.schema.stubs
 
 bench: $(READY)  ## measure this machine

@@ -18,11 +18,17 @@ from functools import partial
 from types import MappingProxyType
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.admin.listener import AdminListener
+from pybroker_server.admin.sources import Sources
 from pybroker_server.config.dynamic import apply_dynamic
 from pybroker_server.config.listeners import Listener as ListenerAddress
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
+from pybroker_server.controller.brokers import Return
+from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.isr_changes import IsrChanges
+from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.handlers.registry import load_all
@@ -54,6 +60,7 @@ from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.runtime import host
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.telemetry.events import RefusalLog, get_logger
+from pybroker_server.telemetry.loop_lag import LoopLag
 
 _FETCH_SESSION_MIN_EVICTION_MS = 120_000
 """Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`, which is no setting there either."""
@@ -91,11 +98,14 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
-        self._controller: Controller | None = None
         self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
         self._services: Services | None = None
+        self._control: ControlPlane | None = None
+        self._flusher: Flusher | None = None
+        self._loop_lag = LoopLag(runtime.clock, runtime.timers)
+        self.admin = AdminListener(runtime)
         self._broker_epoch = -1
 
     # -- start
@@ -110,24 +120,21 @@ class Broker:
             raise StartError(str(error), hint=error.hint) from None
         self._settle_node_id(known[1] if known else None)
         publisher = await self._open_metadata()
-        controller = Controller(self._open_store, publisher, runtime)
-        self._controller = controller
+        control = ControlPlane(self.node_id, self._open_store, publisher, runtime, lambda: self.config)
+        self._control = control
         try:
-            cluster_id = await controller.ensure_cluster(
+            cluster_id = await control.controller.ensure_cluster(
                 known_id=known[0] if known else None, wanted_id=self.config.cluster_id
             )
         except ClusterIdError as error:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
-        was_clean = await self._open_logs(publisher.image)
-        self._listen_to_brokers()
-        self._broker_epoch = await controller.register_broker(
-            registration(self.config, self.node_id, self.bound), was_clean=was_clean
-        )
+        await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
-        self._open_partitions(publisher)
-        self._serve(self._make_services(publisher, controller, cluster_id))
+        replicas = self._open_partitions(publisher, control.controller, self.peers)
+        control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
+        self._serve(self._make_services(publisher, control.controller, cluster_id))
 
     def _bind(self) -> None:
         for address in self.config.opened_listeners:
@@ -142,6 +149,15 @@ class Broker:
             opened = replace(address, port=sockets[0].getsockname()[1])
             self.bound.append(opened)
             self._sockets += [(opened, one) for one in sockets]
+        if self.config.admin_listener is not None:
+            host, port = self.config.admin_listener
+            try:
+                self.admin.open(host, port, is_wanted=self.config.settings.is_set("admin.listener"))
+            except OSError as error:
+                raise StartError(
+                    f"cannot listen on {host}:{port} for the admin server: {error.strerror or error}",
+                    hint="choose another with --admin-listener HOST:PORT, or '' for none",
+                ) from None
 
     def _listen_to_brokers(self) -> None:
         """Before they can know of this one: who is refused takes it for dead. They are answered when it serves."""
@@ -179,6 +195,21 @@ class Broker:
                 " deleted from this broker's disk. Restore the newest copy",
             ) from None
         return publisher
+
+    async def _join(self, control: ControlPlane, publisher: MetadataPublisher) -> None:
+        """Loads the logs and registers, in the order that keeps an earlier life of this broker from counting."""
+        me = registration(self.config, self.node_id, self.bound, self._logs.directory_ids)
+        try:
+            await control.claim(me)
+            was_clean = await self._open_logs(publisher.image)
+            self._listen_to_brokers()
+            await control.join(
+                me, Return(self.node_id, was_clean, lambda topic, index: self._logs.get(topic, index) is not None)
+            )
+        except NodeIdTakenError as error:
+            raise StartError(str(error), hint="give each broker of the cluster a --node-id of its own") from None
+        except (StoreError, KafkaError) as error:
+            raise StartError(f"the broker could not be registered: {error}") from None
 
     @property
     def _open_store(self) -> MetadataStore:
@@ -218,9 +249,10 @@ class Broker:
         publisher.subscribe(peers.on_image)
         return peers
 
-    def _open_partitions(self, publisher: MetadataPublisher) -> None:
+    def _open_partitions(self, publisher: MetadataPublisher, controller: Controller, peers: Peers) -> ReplicaManager:
         runtime = self._runtime
-        flusher = Flusher(runtime.blocking, runtime.timers, self._logs.on_flush_failure)
+        flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
+        self._flusher = flusher
         replicas = ReplicaManager(
             self.node_id,
             self.config,
@@ -232,6 +264,9 @@ class Broker:
         )
         self._replicas = replicas
         self._logs.on_directory_failure(replicas.on_logs_failed)
+        if self.config.inter_broker_listener is not None:
+            changes = IsrChanges(controller, runtime, lambda: self.config)
+            replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
         self._groups = group_coordinator(replicas, self.config, runtime.entropy)
@@ -244,6 +279,7 @@ class Broker:
         self._housekeeper.start()
         self._cleaner = Cleaner(self._logs, self.config, runtime, self._stable_offsets)
         self._cleaner.start()
+        return replicas
 
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
@@ -277,17 +313,21 @@ class Broker:
         budget = config.queued_max_request_bytes
         if budget <= 0:
             budget = host.memory_bytes(runtime.disk) // _REQUEST_MEMORY_SHARE
+        refusals = RefusalLog(runtime.clock)
+        dispatcher = Dispatcher(
+            services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock), services.errors
+        )
         hub = ConnectionHub(
             ConnectionSettings(
                 socket_request_max_bytes=config.socket_request_max_bytes,
                 connections_max_idle_ms=config.connections_max_idle_ms,
             ),
-            Dispatcher(services.api_table, services, runtime.clock, runtime.tasks, FailureLog(runtime.clock)),
+            dispatcher,
             runtime.buffers,
             RequestMemory(budget),
             runtime.clock,
             runtime.timers,
-            RefusalLog(runtime.clock),
+            refusals,
         )
         self._hub = hub
         limits = ConnectionLimits(
@@ -311,6 +351,10 @@ class Broker:
             )
             self._listeners.append(listener)
             listener.start()
+        assert self._flusher is not None
+        assert self._cleaner is not None
+        self._loop_lag.start()
+        self.admin.serve(Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals))
 
     # -- while it runs
 
@@ -351,14 +395,15 @@ class Broker:
 
     async def stop(self, *, clean: bool) -> None:
         """Ends everything; with `clean` nothing is left to recover at the next start."""
+        if clean and self._control is not None:
+            await self._control.leave()
         for listener in self._listeners:
             listener.close()
         for _, bound in self._sockets:
             bound.close()
-        if self._groups is not None:
-            self._groups.stop()
-        if self.peers is not None:
-            self.peers.close()
+        await self.admin.stop()
+        self._loop_lag.stop()
+        self._stop_acting()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:
@@ -366,8 +411,8 @@ class Broker:
         if self._cleaner is not None:
             await self._cleaner.stop()
         self._seen.close()
-        if clean and self._controller is not None:
-            await self._say_goodbye(self._controller)
+        if self._control is not None:
+            self._broker_epoch = await self._control.depart(clean=clean)
         is_whole = clean and self._replicas is not None
         await self._logs.close(self._high_watermarks(), self._broker_epoch, is_clean=is_whole)
         if is_whole:
@@ -375,6 +420,15 @@ class Broker:
         if self._store is not None:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
+
+    def _stop_acting(self) -> None:
+        """What this broker does by itself ends; requests under way are still answered."""
+        if self._groups is not None:
+            self._groups.stop()
+        if self._replicas is not None:
+            self._replicas.stop_following()
+        if self.peers is not None:
+            self.peers.close()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -391,12 +445,6 @@ class Broker:
             timer.cancel()
             hub.abort_all()
             hub.stop()
-
-    async def _say_goodbye(self, controller: Controller) -> None:
-        try:
-            await controller.deregister_broker(self.node_id)
-        except (KafkaError, StoreError) as error:
-            _logger.warning("not_deregistered", error=str(error))
 
 
 def _buffer_sizes(config: BrokerConfig) -> Mapping[int, int]:

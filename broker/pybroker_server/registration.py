@@ -6,6 +6,7 @@ Rules of this file: pure but for questions to the host that are asked once at st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from pybroker_server.config.listeners import Listener
 from pybroker_server.config.views import BrokerConfig
@@ -15,11 +16,20 @@ from pybroker_server.runtime import host
 from pybroker_server.runtime.ports import Disk
 
 
-def registration(config: BrokerConfig, node_id: int, bound: Sequence[Listener]) -> BrokerImage:
+def registration(
+    config: BrokerConfig, node_id: int, bound: Sequence[Listener], directory_ids: Sequence[UUID] = ()
+) -> BrokerImage:
     """What other brokers and their clients are told; `bound` has the ports that were opened."""
     explicit = _explicit(config)
     endpoints = tuple(explicit.get(listener.name) or _reachable(listener) for listener in bound)
-    return BrokerImage(node_id, 0, endpoints, rack=config.broker_rack, host_id=host.host_name())
+    return BrokerImage(
+        node_id,
+        0,
+        endpoints,
+        rack=config.broker_rack,
+        directory_ids=tuple(directory_ids),
+        host_id=host.host_name(),
+    )
 
 
 def address_resolver(config: BrokerConfig, node_id: int, disk: Disk) -> AddressResolver:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pybroker_server.broker import Broker, StartError
 from pybroker_server.config.listeners import Listener
 from pybroker_server.config.views import BrokerConfig
+from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.log.manager import AllDirectoriesFailed
 from pybroker_server.metadata.publisher import StoreWentBackError
 from pybroker_server.metadata.store import StoreError
@@ -28,7 +29,7 @@ __all__ = ["BrokerFailedError", "StartError", "Started", "run"]
 Started = Callable[[Sequence[Listener], int], None]
 """(listeners with the ports that were opened, node id): called when the broker serves."""
 
-_TOLD = (AllDirectoriesFailed, StoreWentBackError, StoreError, OSError)
+_TOLD = (AllDirectoriesFailed, NodeIdTakenError, StoreWentBackError, StoreError, OSError)
 """Failures whose text says to a user what happened; any other is a bug and shows its traceback."""
 
 

@@ -27,18 +27,25 @@ class BrokerProcess:
         self,
         data_dir: Path,
         *,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, str | None] | None = None,
         command: Sequence[str] = _SERVE,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings`: configuration keys with values. `command`: what to run, to which the flags are
-        added."""
+        """`settings`: configuration keys with values, None for the broker's default; there is no admin server unless
+        they say so. `command`: what to run, to which the flags are added."""
         self.data_dir = data_dir
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
-        given = {"log.dirs": str(data_dir), "listeners": f"PLAINTEXT://{self.bootstrap}", **(settings or {})}
-        flags = [part for key, value in given.items() for part in (f"--{key.replace('.', '-')}", value)]
+        given: dict[str, str | None] = {
+            "log.dirs": str(data_dir),
+            "listeners": f"PLAINTEXT://{self.bootstrap}",
+            "admin.listener": "",
+            **(settings or {}),
+        }
+        flags = [
+            part for key, value in given.items() if value is not None for part in (f"--{key.replace('.', '-')}", value)
+        ]
         self._command = [*command, *flags]
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None

@@ -35,7 +35,7 @@ class Cluster:
     async def add_brokers(self, *node_ids: int, rack: str | None = None, host_id: str = "") -> None:
         for node_id in node_ids:
             broker = a_broker(node_id, rack=rack, host_id=host_id)
-            await self.controller.register_broker(broker, was_clean=True)
+            await self.controller.register_broker(broker)
 
 
 def a_broker(
@@ -54,10 +54,10 @@ def a_broker(
 
 @asynccontextmanager
 async def a_cluster(
-    settings: Mapping[str, str] | None = None, *, store: MetadataStore | None = None
+    settings: Mapping[str, str] | None = None, *, store: MetadataStore | None = None, time: ManualTime | None = None
 ) -> AsyncIterator[Cluster]:
     """A started publisher and a controller; no broker is registered yet."""
-    time = ManualTime()
+    time = time or ManualTime()
     async with manual_runtime(time) as runtime:
         store = store or MemoryStore(time, time)
         publisher = MetadataPublisher(store, runtime.timers)

@@ -40,7 +40,11 @@ OS_CALLS = re.compile(
     r"os\.(open|read|write|pread\w*|pwrite\w*|remove|unlink|rename|replace|mkdir|makedirs|rmdir|listdir|scandir|stat"
     r"|fsync|fdatasync|truncate|ftruncate|urandom|fork|system|popen)"
 )
-SERVER_TOOLS = {"pybroker_server.handlers.document", "pybroker_server.config.document"}
+SERVER_TOOLS = {
+    "pybroker_server.handlers.document",
+    "pybroker_server.config.document",
+    "pybroker_server.admin.document",
+}
 """Generators of documentation: they are run by hand and write what they make."""
 
 BROAD_EXCEPT_ALLOWED = {

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from tests.support.source import ROOT, product_files, tree_of
 
+from pybroker_server.admin import document as observability
 from pybroker_server.config import document as configuration
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.handlers import document as protocol
@@ -21,6 +22,10 @@ def test_the_configuration_page_is_fresh() -> None:
 
 def test_the_protocol_page_is_fresh() -> None:
     assert (ROOT / "docs" / "protocol.md").read_text() == protocol.page(), "run `make docs`"
+
+
+def test_the_observability_page_is_fresh() -> None:
+    assert (ROOT / "docs" / "observability.md").read_text() == observability.page(), "run `make docs`"
 
 
 def _logged_events() -> dict[str, str]:

@@ -3,42 +3,17 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.embedded_broker import broker_in
 from tests.support.network import RawClient
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.messages import MetadataRequest
-from pybroker_server.broker import Broker, StartError
-from pybroker_server.config.views import broker_config
+from pybroker_server.broker import StartError
 from pybroker_server.log.checkpoints import CLEAN_SHUTDOWN, META_PROPERTIES, MetaProperties
 from pybroker_server.metadata.seen_revision import FILE_NAME
-from pybroker_server.runtime.blocking_threads import BlockingThreads
-from pybroker_server.runtime.runtime import system_runtime
-from pybroker_server.runtime.tasks import TaskOwner
-
-
-@asynccontextmanager
-async def broker_in(path: Path, **settings: str) -> AsyncIterator[Broker]:
-    """Not started. Whatever the block leaves is stopped as after a crash."""
-    given = {key.replace("_", "."): value for key, value in settings.items()}
-    config = broker_config({"log.dirs": str(path), "listeners": "PLAINTEXT://127.0.0.1:0", **given})
-    blocking = BlockingThreads(asyncio.get_running_loop(), 2)
-    try:
-        async with TaskOwner("broker") as tasks:
-            runtime = system_runtime(tasks, blocking)
-            broker = Broker(config, runtime)
-            try:
-                yield broker
-            finally:
-                await broker.stop(clean=False)
-                runtime.disk._locks.clear()  # type: ignore[attr-defined]  # a process gives them back by ending
-            tasks.cancel()
-    finally:
-        blocking.close()
 
 
 async def life(path: Path, *, clean: bool = True, **settings: str) -> MetaProperties:

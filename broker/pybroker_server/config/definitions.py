@@ -1,9 +1,9 @@
 """Every configuration key that the broker knows: Kafka 4.3's and the few of our own, each in one place.
 
-Rules of this file: look-ups over the tables `table_*.py`; nothing here reads a value. Four keys are our own:
-`cluster.id`, `metadata.store.url`, `durability` and `message.format.validation` (both of broker and topic). Four of
-Kafka's broker keys have another default here: `listeners` (loopback), `log.dir` (a directory of the user),
-`max.connections` and `queued.max.request.bytes` (limits where Kafka has none).
+Rules of this file: look-ups over the tables `table_*.py`; nothing here reads a value. Five keys are our own:
+`cluster.id`, `metadata.store.url`, `admin.listener`, `durability` and `message.format.validation` (the last two of
+broker and topic). Four of Kafka's broker keys have another default here: `listeners` (loopback), `log.dir` (a directory
+of the user), `max.connections` and `queued.max.request.bytes` (limits where Kafka has none).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ BROKER: Final[dict[str, ConfigDef]] = parse_table("".join(module.TABLE for modul
 TOPIC: Final[dict[str, ConfigDef]] = parse_table(table_topic.TABLE)
 """Topic keys by name."""
 
-OWN: Final = frozenset({"cluster.id", "metadata.store.url", "durability", "message.format.validation"})
+OWN: Final = frozenset(
+    {"admin.listener", "cluster.id", "metadata.store.url", "durability", "message.format.validation"}
+)
 """Keys that Kafka does not have."""
 
 IGNORED: Final = frozenset(

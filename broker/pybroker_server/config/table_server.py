@@ -164,6 +164,8 @@ cluster.id | string | - | nonempty | read-only
     Id of a cluster that is made anew; an id found in the data directory wins. Also `CLUSTER_ID`.
 metadata.store.url | string | - | nonempty | read-only
     Where metadata lives: `sqlite:///path`, `etcd://host,host/prefix`, `memory://`. Unset: SQLite beside the logs.
+admin.listener | string | 127.0.0.1:9644 | - | read-only
+    Address of the admin server, `host:port`: metrics and health over HTTP. Empty: none.
 leader.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal
     Bytes per second that leaders may send for throttled replicas.
 follower.replication.throttled.rate | long | 9223372036854775807 | 0.. | cluster-wide | internal

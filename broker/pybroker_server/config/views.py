@@ -54,6 +54,9 @@ class BrokerConfig:
     inter_broker_listener: Listener | None
     """Where other brokers reach this one: one of `listeners`, or one of its own; None: there are no others."""
 
+    admin_listener: tuple[str, int] | None
+    """Host and port; None: no admin server. Read from `admin.listener`."""
+
     request_timeout_ms: int
     socket_connection_setup_timeout_ms: int
     socket_send_buffer_bytes: int
@@ -91,6 +94,12 @@ class BrokerConfig:
     producer_id_expiration_check_interval_ms: int
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
+    replica_fetch_max_bytes: int
+    replica_fetch_response_max_bytes: int
+    replica_fetch_min_bytes: int
+    replica_fetch_wait_max_ms: int
+    replica_fetch_backoff_ms: int
+    replica_socket_timeout_ms: int
 
     offsets_commit_timeout_ms: int
     offsets_load_buffer_size: int
@@ -112,6 +121,12 @@ class BrokerConfig:
     group_consumer_regex_refresh_interval_ms: int
 
     transaction_max_timeout_ms: int
+
+    broker_session_timeout_ms: int
+    broker_heartbeat_interval_ms: int
+    controlled_shutdown_enable: bool
+    auto_leader_rebalance_enable: bool
+    leader_imbalance_check_interval_seconds: int
 
     def with_node_id(self, node_id: int) -> BrokerConfig:
         """The same with the node id that the data directory says, or that was given out at the first start."""
@@ -153,6 +168,7 @@ _SPECIAL: Final = frozenset(
         "log_dirs",
         "listeners",
         "advertised_listeners",
+        "admin_listener",
         "inter_broker_listener",
         "max_connections_per_ip_overrides",
     }
@@ -170,6 +186,7 @@ READ_BY_SPECIAL: Final = frozenset(
         "advertised.listeners",
         "listener.security.protocol.map",
         "controller.listener.names",
+        "admin.listener",
         "inter.broker.listener.name",
         "security.inter.broker.protocol",
         "max.connections.per.ip.overrides",
@@ -217,6 +234,7 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
         log_dirs=log_dirs,
         listeners=listeners,
         advertised_listeners=advertised,
+        admin_listener=_admin_listener(settings),
         inter_broker_listener=inter_broker_listener(settings, listeners, store_url),
         max_connections_per_ip_overrides=_per_ip_overrides(settings),
         **plain,
@@ -301,6 +319,22 @@ def _log_dirs(settings: Settings) -> tuple[str, ...]:
     if repeated is not None:
         raise ConfigError(key, f"{repeated} is given twice", where=settings.by_name[key].where)
     return paths
+
+
+def _admin_listener(settings: Settings) -> tuple[str, int] | None:
+    key = "admin.listener"
+    text = _text(settings, key)
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(
+            key,
+            f"{text!r} is not an address",
+            where=settings.by_name[key].where,
+            hint="written as host:port, 127.0.0.1:9644 for example; empty for no admin server",
+        )
+    return host.strip("[]"), int(port)
 
 
 def _listeners(settings: Settings) -> tuple[tuple[Listener, ...], tuple[Listener, ...]]:

@@ -23,10 +23,12 @@ from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.dynamic import Alteration
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.brokers import (
-    led_partitions,
-    plan_deregistration,
-    plan_new_leader_epochs,
+    Return,
+    held_partitions,
+    plan_fencing,
     plan_registration,
+    plan_return,
+    plan_shutdown,
 )
 from pybroker_server.controller.change import Change, joined
 from pybroker_server.controller.configs import Resource, plan_alter, plan_replace
@@ -109,21 +111,24 @@ class Controller:
                 raise ClusterIdError(f"{whose} of cluster {other}, but the metadata store is of cluster {found}")
         return found
 
-    async def register_broker(self, broker: BrokerImage, *, was_clean: bool, lease_id: int = 0) -> int:
-        """Registers this broker's new life; its broker epoch. Call it before anything is served.
+    async def settle_return(self, back: Return, config: BrokerConfig) -> None:
+        """Before a broker registers: takes from it what it cannot be trusted with any more (`brokers.py`)."""
+        held = held_partitions(self._publisher.image, back.node_id)
+        for chunk in _chunks(held, self._store.max_operations_per_commit):
+            await self.change(partial(plan_return, back=back, partitions=chunk, config=config))
 
-        Unless the last life ended cleanly, all partitions it led get a new leader epoch first.
-        """
-        if not was_clean:
-            led = led_partitions(self._publisher.image, broker.node_id)
-            for chunk in _chunks(led, self._store.max_operations_per_commit):
-                await self._change(partial(plan_new_leader_epochs, node_id=broker.node_id, partitions=chunk))
-        await self._change(partial(plan_registration, broker=broker, lease_id=lease_id))
+    async def register_broker(self, broker: BrokerImage, *, lease_id: int = 0) -> int:
+        """Registers this broker's new life; its broker epoch. Call it before anything is served."""
+        await self.change(partial(plan_registration, broker=broker, lease_id=lease_id))
         return self._publisher.image.brokers[broker.node_id].epoch
 
-    async def deregister_broker(self, node_id: int) -> None:
-        """At the end of a clean shutdown: from now on nobody is told this broker's address."""
-        await self._change(partial(plan_deregistration, node_id=node_id))
+    async def announce_shutdown(self, node_id: int, epoch: int, *, lease_id: int = 0) -> None:
+        """The broker of that epoch is about to leave."""
+        await self.change(partial(plan_shutdown, node_id=node_id, epoch=epoch, lease_id=lease_id))
+
+    async def fence_broker(self, node_id: int, epoch: int) -> None:
+        """Ends the registration of that epoch: at the end of a clean shutdown, or because the broker died."""
+        await self.change(partial(plan_fencing, node_id=node_id, epoch=epoch))
 
     async def create_topics(
         self, wanted: Sequence[NewTopic], config: BrokerConfig, *, validate_only: bool = False
@@ -157,7 +162,7 @@ class Controller:
 
     async def delete_topic(self, topic_id: UUID) -> None:
         """Raises UNKNOWN_TOPIC_ID when it is gone already."""
-        await self._change(lambda image: plan_delete(_by_id(image, topic_id)))
+        await self.change(lambda image: plan_delete(_by_id(image, topic_id)))
 
     async def grow_topic(
         self,
@@ -169,7 +174,7 @@ class Controller:
     ) -> None:
         """CreatePartitions for one topic; KafkaError as Kafka answers."""
         draw = self._draw()
-        await self._change(
+        await self.change(
             lambda image: plan_grow(image, _by_name(image, name), partition_count, assignments, draw),
             validate_only=validate_only,
         )
@@ -183,7 +188,7 @@ class Controller:
         validate_only: bool = False,
     ) -> None:
         """IncrementalAlterConfigs for one resource; KafkaError as Kafka answers."""
-        await self._change(
+        await self.change(
             partial(plan_alter, resource=resource, alterations=alterations, config=config),
             validate_only=validate_only,
         )
@@ -197,7 +202,7 @@ class Controller:
         validate_only: bool = False,
     ) -> None:
         """AlterConfigs for one resource; KafkaError as Kafka answers."""
-        await self._change(
+        await self.change(
             partial(plan_replace, resource=resource, values=values, config=config),
             validate_only=validate_only,
         )
@@ -235,7 +240,8 @@ class Controller:
         if held_back is not None:
             _log.warning("topic_auto_creation_failed", topic=name, error=str(error), more_like_it=held_back)
 
-    async def _change(self, plan: Plan, *, validate_only: bool = False) -> None:
+    async def change(self, plan: Plan, *, validate_only: bool = False) -> None:
+        """Plans and commits until it holds. Raises KafkaError from the plan, or REQUEST_TIMED_OUT."""
         for _ in range(ATTEMPTS_MAX):
             change = plan(self._publisher.image)
             if validate_only or change.is_empty or await self._commit(change):

@@ -31,13 +31,13 @@ def place_replicas(
             f"Unable to replicate the partition {replication_factor} time(s): the target replication factor of "
             f"{replication_factor} cannot be reached because only {len(brokers)} broker(s) are registered.",
         )
-    active = ring(broker for broker in brokers if is_active(broker))
+    active = ring(broker for broker in brokers if broker.is_active)
     if not active:
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
             f"Unable to replicate the partition {replication_factor} time(s): all brokers are currently fenced.",
         )
-    passive = ring(broker for broker in brokers if not is_active(broker))
+    passive = ring(broker for broker in brokers if not broker.is_active)
     placed = []
     for index in range(partition_count):
         first = (start + index) % len(active)
@@ -46,11 +46,6 @@ def place_replicas(
         candidates = [broker for broker in followers if broker is not active[first]]
         placed.append(_replicas(active[first], candidates, passive, replication_factor))
     return placed
-
-
-def is_active(broker: BrokerImage) -> bool:
-    """May lead, and counts as in sync from the start."""
-    return not broker.fenced and not broker.shutting_down
 
 
 def ring(brokers: Iterable[BrokerImage]) -> list[BrokerImage]:

@@ -18,7 +18,7 @@ from pybroker_server.config.dynamic import replace_topic
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
 from pybroker_server.controller.configs import config_errors
-from pybroker_server.controller.placement import is_active, place_replicas
+from pybroker_server.controller.placement import place_replicas
 from pybroker_server.metadata.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
 from pybroker_server.metadata.keys import (
     TopicValue,
@@ -245,7 +245,7 @@ def _check_nodes(image: MetadataImage, index: int, nodes: Sequence[int], factor:
             f"The manual partition assignment includes a partition with {len(nodes)} replica(s), but this is not "
             f"consistent with previous partitions, which have {factor} replica(s)."
         )
-    if not any(is_active(image.brokers[node]) for node in nodes):
+    if not any(image.brokers[node].is_active for node in nodes):
         raise _bad_assignment(
             f"All brokers specified in the manual partition assignment for partition {index} are fenced or in "
             "controlled shutdown."
@@ -257,7 +257,7 @@ def _bad_assignment(message: str) -> KafkaError:
 
 
 def _new_partition(brokers: Mapping[int, BrokerImage], index: int, replicas: Sequence[int]) -> PartitionImage:
-    isr = tuple(node for node in replicas if is_active(brokers[node]))
+    isr = tuple(node for node in replicas if brokers[node].is_active)
     return PartitionImage(
         index=index, replicas=tuple(replicas), isr=isr, leader=isr[0], leader_epoch=0, partition_epoch=0
     )

@@ -128,6 +128,11 @@ class CoordinatorHost(Generic[S]):
         """Those that this broker coordinates, loading ones included, in order."""
         return sorted(self._shards)
 
+    @property
+    def states(self) -> list[S]:
+        """What is loaded and served here, for whoever looks at all of it."""
+        return [shard.state for shard in self._active()]
+
     # What happens to the broker
 
     def on_image(self, old: MetadataImage, new: MetadataImage) -> None:

@@ -142,6 +142,8 @@ class _Fetch(ReplicaFetch):
             return self._response()
         self.pending = Pending()
         self.pending.on_abandon = self.abandon
+        if self.replica_id >= 0:
+            self.pending.on_hurry = self.hurry
         return self.pending
 
     def answer(self) -> None:
@@ -207,7 +209,7 @@ class _Fetch(ReplicaFetch):
 
     def _response(self) -> FetchResponse:
         session = self.session
-        data: list[Any] = [target.data for target in self.targets]
+        data: list[Any] = self._counted()
         if session.kind is SessionKind.INCREMENTAL:
             return self._incremental(data)
         topics = self.topics
@@ -226,6 +228,19 @@ class _Fetch(ReplicaFetch):
         if self.context.api_version >= _FIRST_HINT_VERSION:
             self._add_hints(response)
         return response
+
+    def _counted(self) -> list[Any]:
+        """What is told of each target, in order, once it has gone into the counts that metrics show."""
+        found: list[Any] = []
+        for target in self.targets:
+            data = target.data
+            assert data is not None
+            if data.error_code:
+                self.services.errors.add(ApiKey.FETCH, data.error_code)
+            elif data.records and target.partition is not None:
+                target.partition.bytes_out += len(data.records)
+            found.append(data)
+        return found
 
     def _incremental(self, data: list[Any]) -> FetchResponse:
         error, news = self.services.fetch_sessions.finish_incremental(self.session, data)

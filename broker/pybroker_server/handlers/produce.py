@@ -118,6 +118,7 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
         return NO_RESPONSE
     response = ProduceResponse(responses=responses)
     if has_failed:
+        _count_errors(services, response)
         _add_hints(services, context, response)
     return response if waiting is None else waiting.start(response, request.timeout_ms)
 
@@ -273,11 +274,20 @@ class _WaitingProduce(DelayedProduce):
         for result, code in failures:
             result.error_code = code
         if failures:
+            for _, code in failures:
+                self._services.errors.add(ApiKey.PRODUCE, code)
             _add_hints(self._services, self._context, self._response)
         self._pending.complete(self._response)
 
     def _abandon(self) -> None:
         self._services.replicas.purgatory.cancel(self)
+
+
+def _count_errors(services: Services, response: ProduceResponse) -> None:
+    for topic in response.responses:
+        for result in topic.partition_responses:
+            if result.error_code:
+                services.errors.add(ApiKey.PRODUCE, result.error_code)
 
 
 def _add_hints(services: Services, context: RequestContext, response: ProduceResponse) -> None:

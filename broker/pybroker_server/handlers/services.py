@@ -7,12 +7,13 @@ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pybroker_server.handlers.registry import Handler
 from pybroker_server.handlers.request import ConnectionInfo
 from pybroker_server.metadata.image import BrokerImage, Endpoint
+from pybroker_server.telemetry.counts import ErrorCounts
 
 if TYPE_CHECKING:
     from pybroker_server.config.views import BrokerConfig
@@ -47,3 +48,5 @@ class Services:
     runtime: Runtime
     endpoint_of: EndpointResolver
     api_table: Mapping[int, Handler]
+    errors: ErrorCounts = field(default_factory=ErrorCounts)
+    """Errors told per partition are counted here by their handlers, the others by the dispatcher."""

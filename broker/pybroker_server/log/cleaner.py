@@ -54,12 +54,21 @@ class Cleaner:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._uncleanable: set[tuple[str, int, UUID]] = set()
+        self.passes = 0
+        """That came to their end; with the next two, for metrics."""
+        self.bytes_before = 0
+        self.bytes_after = 0
         self._free_from_ms = 0.0
         """When the bytes that went through so far are paid for, by `log.cleaner.io.max.bytes.per.second`."""
 
     def start(self) -> None:
         if self._config.log_cleaner_enable:
             self._task = self._runtime.tasks.spawn("log-cleaner", self._run())
+
+    @property
+    def uncleanable_count(self) -> int:
+        """Logs that are left alone until the next start."""
+        return len(self._uncleanable)
 
     def on_config(self, config: BrokerConfig) -> None:
         """The broker's configuration changed."""
@@ -162,6 +171,9 @@ class Cleaner:
             pay=self._pay,
         )
         end_offset, bytes_before, bytes_after = await work.run()
+        self.passes += 1
+        self.bytes_before += bytes_before
+        self.bytes_after += bytes_after
         _logger.info(
             "log_compacted",
             topic=log.topic,

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from pybroker_server.log.flush_tickets import FlushTicket
 from pybroker_server.log.partition_log import PartitionLog
-from pybroker_server.runtime.ports import Blocking, Timers
+from pybroker_server.runtime.ports import Blocking, Clock, Timers
+from pybroker_server.telemetry.counts import Durations
 
 Flushed = Callable[[BaseException | None], None]
 FlushFailed = Callable[[PartitionLog, BaseException], None]
@@ -20,13 +21,17 @@ FlushFailed = Callable[[PartitionLog, BaseException], None]
 _THREADS_PER_ROUND = 4
 """One device orders its syncs anyway; several file systems, and the journal of one, gain from a few at once."""
 
-_Outcome = list[tuple[PartitionLog, FlushTicket, BaseException | None]]
+_Outcome = list[tuple[PartitionLog, FlushTicket, BaseException | None, int]]
+"""(log, ticket, error, how long the sync took in µs)."""
 
 
 class Flusher:
-    def __init__(self, blocking: Blocking, timers: Timers, on_failure: FlushFailed) -> None:
+    def __init__(self, blocking: Blocking, timers: Timers, clock: Clock, on_failure: FlushFailed) -> None:
+        self.durations = Durations()
+        """Of syncs, for metrics."""
         self._blocking = blocking
         self._timers = timers
+        self._clock = clock
         self._on_failure = on_failure
         self._waiting: dict[PartitionLog, list[Flushed]] = {}
         self._in_round: dict[PartitionLog, list[Flushed]] = {}
@@ -66,7 +71,7 @@ class Flusher:
 
     def _submit(self, job: list[tuple[PartitionLog, FlushTicket]]) -> None:
         def sync_all() -> _Outcome:
-            return [(log, ticket, _sync(ticket)) for log, ticket in job]
+            return [(log, ticket, *self._sync(ticket)) for log, ticket in job]
 
         def done(outcome: _Outcome | None, error: BaseException | None) -> None:
             assert outcome is not None, error
@@ -75,24 +80,27 @@ class Flusher:
 
         self._blocking.submit(sync_all, done)
 
+    def _sync(self, ticket: FlushTicket) -> tuple[OSError | None, int]:
+        """In a thread."""
+        begun_us = self._clock.monotonic_us()
+        failure: OSError | None = None
+        try:
+            ticket.sync()
+        except OSError as error:
+            failure = error
+        return failure, self._clock.monotonic_us() - begun_us
+
     def _finish(self, outcome: _Outcome) -> None:
-        for log, ticket, error in outcome:
+        for log, ticket, error, took_us in outcome:
+            self.durations.add(took_us)
             if error is None:
                 log.finish_flush(ticket)
             else:
                 self._on_failure(log, error)
-        self._answer([(log, error) for log, _, error in outcome])
+        self._answer([(log, error) for log, _, error, _ in outcome])
         self._schedule()
 
     def _answer(self, results: list[tuple[PartitionLog, BaseException | None]]) -> None:
         for log, error in results:
             for callback in self._in_round.pop(log):
                 callback(error)
-
-
-def _sync(ticket: FlushTicket) -> OSError | None:
-    try:
-        ticket.sync()
-    except OSError as error:
-        return error
-    return None

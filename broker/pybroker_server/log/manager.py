@@ -86,6 +86,11 @@ class LogManager:
         for directory in self.directories:
             directory.write_identity(cluster_id, node_id, self._runtime.entropy.uuid())
 
+    @property
+    def directory_ids(self) -> list[UUID]:
+        """Of the directories that have an identity, in the order of `log.dirs`."""
+        return [d.identity.directory_id for d in self.directories if d.identity is not None]
+
     def take_clean_marks(self) -> bool:
         """Whether every directory's last life ended cleanly; the marks are gone then. Blocks."""
         for directory in self.directories:

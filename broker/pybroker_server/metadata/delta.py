@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 from uuid import UUID
 
-from pybroker_server.metadata.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
+from pybroker_server.metadata.image import BrokerImage, ControllerImage, MetadataImage, PartitionImage, TopicImage
 from pybroker_server.metadata.keys import (
     Kind,
     ParsedKey,
@@ -22,6 +22,8 @@ from pybroker_server.metadata.keys import (
     decode_broker,
     decode_cluster,
     decode_config,
+    decode_controller,
+    decode_node,
     decode_partition,
     decode_topic,
     parse_key,
@@ -48,6 +50,9 @@ class _TopicChange:
 class _Changes:
     cluster_id: str | None = None
     brokers: dict[int, BrokerImage | None] = field(default_factory=dict)
+    nodes: dict[int, BrokerImage | None] = field(default_factory=dict)
+    controller: list[ControllerImage | None] = field(default_factory=list)
+    """What the events said of it, the newest last."""
     broker_configs: dict[int, tuple[dict[str, str], int] | None] = field(default_factory=dict)
     topics: dict[UUID, _TopicChange] = field(default_factory=dict)
     topic_ids: dict[str, UUID | None] = field(default_factory=dict)
@@ -76,8 +81,10 @@ def apply(image: MetadataImage, batch: WatchBatch) -> MetadataImage:
     next_image = replace(image, revision=batch.revision)
     if changes.cluster_id is not None:
         next_image = replace(next_image, cluster_id=changes.cluster_id)
-    if changes.brokers:
-        next_image = replace(next_image, brokers=_updated(image.brokers, changes.brokers))
+    if changes.brokers or changes.nodes:
+        next_image = _with_brokers(next_image, changes)
+    if changes.controller:
+        next_image = replace(next_image, controller=changes.controller[-1])
     if changes.broker_configs:
         next_image = _with_broker_configs(next_image, changes.broker_configs)
     if changes.topics:
@@ -100,6 +107,12 @@ def _collect(image: MetadataImage, changes: _Changes, parsed: ParsedKey, event: 
         changes.brokers[parsed.node_id] = (
             None if event.deleted else decode_broker(parsed.node_id, event.value, event.mod_revision)
         )
+    elif parsed.kind is Kind.NODE:
+        changes.nodes[parsed.node_id] = (
+            None if event.deleted else decode_node(parsed.node_id, event.value, event.mod_revision)
+        )
+    elif parsed.kind is Kind.CONTROLLER:
+        changes.controller.append(None if event.deleted else decode_controller(event.value, event.mod_revision))
     elif parsed.kind is Kind.BROKER_CONFIG:
         changes.broker_configs[parsed.node_id] = (
             None if event.deleted else (decode_config(event.value), event.mod_revision)
@@ -127,6 +140,18 @@ def _collect_topic(image: MetadataImage, changes: _Changes, collision_name: str,
     changes.topic_ids[collision_name] = value.topic_id
     topic = changes.topic(value.topic_id)
     topic.value, topic.mod_revision = value, event.mod_revision
+
+
+def _with_brokers(image: MetadataImage, changes: _Changes) -> MetadataImage:
+    """A registration wins over what the broker leaves behind without one."""
+    nodes = _updated(image.nodes, changes.nodes)
+    brokers: dict[int, BrokerImage | None] = {}
+    for node_id in changes.brokers.keys() | changes.nodes.keys():
+        before = image.brokers.get(node_id)
+        registered = before if before is not None and before.mod_revision else None
+        registered = changes.brokers.get(node_id, registered)
+        brokers[node_id] = registered or nodes.get(node_id)
+    return replace(image, nodes=nodes, brokers=_updated(image.brokers, brokers))
 
 
 def _with_broker_configs(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 NO_LEADER = -1
+NO_INCARNATION = UUID(int=0)
 CLUSTER_DEFAULT = -1
 """In place of a node id: configuration of all brokers."""
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
@@ -40,11 +41,29 @@ class BrokerImage:
     directory_ids: tuple[UUID, ...] = ()
     host_id: str = ""
     """Which machine: replicas of a partition are spread over hosts before brokers (design D10)."""
+    incarnation_id: UUID = NO_INCARNATION
+    """Which life of the process: tells a broker its own registration from one of another under its node id."""
     mod_revision: int = 0
-    """What to compare so that a change holds only while this broker is registered as it is seen here."""
+    """Of `broker/<node id>`: what to compare so that a change holds only while this broker is registered as it is
+    seen here. 0: it has no registration, and is fenced."""
+
+    @property
+    def is_active(self) -> bool:
+        """May lead, join an ISR, and counts as in sync from the start."""
+        return not self.fenced and not self.shutting_down
 
     def endpoint(self, listener: str) -> Endpoint | None:
         return next((e for e in self.endpoints if e.listener == listener), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerImage:
+    """Who took the controller's seat. It is vacant when that registration is gone."""
+
+    node_id: int
+    broker_epoch: int
+    mod_revision: int
+    """What to compare so that a change holds only while this controller is in office."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,10 @@ class MetadataImage:
     revision: int = 0
     cluster_id: str = ""
     brokers: Mapping[int, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
+    """All that are known: those without a registration are there as fenced ones."""
+    nodes: Mapping[int, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
+    """The same brokers as they would be without a registration."""
+    controller: ControllerImage | None = None
     topics_by_name: Mapping[str, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     topics_by_id: Mapping[UUID, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     topic_names_by_collision_name: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -106,6 +129,19 @@ class MetadataImage:
         if found is None or not 0 <= index < len(found.partitions):
             return None
         return found.partitions[index]
+
+    @property
+    def active_nodes(self) -> frozenset[int]:
+        """The brokers that may lead."""
+        return frozenset(node_id for node_id, broker in self.brokers.items() if broker.is_active)
+
+    def controller_in_office(self) -> ControllerImage | None:
+        """None while the seat is vacant, or kept for a registration that is gone."""
+        seat = self.controller
+        if seat is None:
+            return None
+        broker = self.brokers.get(seat.node_id)
+        return seat if broker is not None and broker.mod_revision and broker.epoch == seat.broker_epoch else None
 
     def live_brokers(self) -> list[BrokerImage]:
         """By node id; those that may lead and take new replicas."""

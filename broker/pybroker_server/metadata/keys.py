@@ -5,7 +5,10 @@ a field can be added: readers ignore names they do not know and take a default f
 
     cluster                          the cluster id
     producer-ids                     the first producer id that no broker has been given yet
-    broker/<node id>                 a registration; the commit that wrote it gives the broker epoch
+    broker/<node id>                 a registration, under a lease; the commit that wrote it gives the broker epoch
+    node/<node id>                   what the broker registered last: it outlives the registration, which makes the
+                                     broker a fenced one, until somebody unregisters it
+    controller                       which registration is the controller's, under that broker's lease
     topic/<name, '.' read as '_'>    a topic: one key for names that collide, so that one of them can exist
     partition/<topic id>/<index>     one key each, so that an ISR change is one small compare-and-swap
     config/topic/<topic id>          overrides; the key is missing when there are none
@@ -17,7 +20,7 @@ Numbers are padded to ten digits, so byte order is numeric order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
@@ -25,17 +28,27 @@ from uuid import UUID
 
 import msgpack  # type: ignore[import-untyped]
 
-from pybroker_server.metadata.image import CLUSTER_DEFAULT, BrokerImage, Endpoint, PartitionImage
+from pybroker_server.metadata.image import (
+    CLUSTER_DEFAULT,
+    NO_INCARNATION,
+    BrokerImage,
+    ControllerImage,
+    Endpoint,
+    PartitionImage,
+)
 from pybroker_server.metadata.store import StoreDamagedError
 
 CLUSTER_KEY = b"cluster"
 PRODUCER_IDS_KEY = b"producer-ids"
+CONTROLLER_KEY = b"controller"
 NO_TOPIC_ID = UUID(int=0)
 
 
 class Kind(Enum):
     CLUSTER = auto()
     BROKER = auto()
+    NODE = auto()
+    CONTROLLER = auto()
     TOPIC = auto()
     PARTITION = auto()
     TOPIC_CONFIG = auto()
@@ -71,6 +84,10 @@ def broker_key(node_id: int) -> bytes:
     return b"broker/%010d" % node_id
 
 
+def node_key(node_id: int) -> bytes:
+    return b"node/%010d" % node_id
+
+
 def topic_key(name: str) -> bytes:
     return b"topic/" + collision_name(name).encode()
 
@@ -96,6 +113,10 @@ def parse_key(key: bytes) -> ParsedKey | None:
             return ParsedKey(Kind.CLUSTER)
         case ["broker", node_id]:
             return ParsedKey(Kind.BROKER, node_id=int(node_id))
+        case ["node", node_id]:
+            return ParsedKey(Kind.NODE, node_id=int(node_id))
+        case ["controller"]:
+            return ParsedKey(Kind.CONTROLLER)
         case ["topic", name]:
             return ParsedKey(Kind.TOPIC, collision_name=name)
         case ["partition", topic_id, index]:
@@ -127,6 +148,15 @@ def decode_producer_ids(value: bytes) -> int:
     return first_free
 
 
+def encode_controller(node_id: int, broker_epoch: int) -> bytes:
+    return _pack({"node": node_id, "epoch": broker_epoch})
+
+
+def decode_controller(value: bytes, mod_revision: int) -> ControllerImage:
+    fields = _unpack(value, "node", "epoch")
+    return ControllerImage(fields["node"], fields["epoch"], mod_revision)
+
+
 def encode_topic(topic: TopicValue) -> bytes:
     return _pack({"id": topic.topic_id.bytes, "name": topic.name, "partitions": topic.partition_count})
 
@@ -156,6 +186,7 @@ def encode_broker(broker: BrokerImage, *, keep_epoch: bool = False) -> bytes:
             "shutting_down": broker.shutting_down,
             "directories": [directory.bytes for directory in broker.directory_ids],
             "host": broker.host_id,
+            "incarnation": broker.incarnation_id.bytes,
         }
     )
 
@@ -171,8 +202,14 @@ def decode_broker(node_id: int, value: bytes, mod_revision: int) -> BrokerImage:
         shutting_down=fields.get("shutting_down", False),
         directory_ids=tuple(UUID(bytes=directory) for directory in fields.get("directories", ())),
         host_id=fields.get("host", ""),
+        incarnation_id=UUID(bytes=fields["incarnation"]) if "incarnation" in fields else NO_INCARNATION,
         mod_revision=mod_revision,
     )
+
+
+def decode_node(node_id: int, value: bytes, mod_revision: int) -> BrokerImage:
+    """A broker without a registration: fenced, under the epoch that it had."""
+    return replace(decode_broker(node_id, value, mod_revision), fenced=True, shutting_down=False, mod_revision=0)
 
 
 def encode_partition(partition: PartitionImage) -> bytes:

@@ -53,6 +53,7 @@ class MetadataPublisher:
         self._timers = timers
         self._known_revision = known_revision
         self._compacted = 0
+        self._task: asyncio.Task[None] | None = None
         self._listeners: list[Listener] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -65,7 +66,13 @@ class MetadataPublisher:
         """Raises StoreError when the store cannot be read, StoreWentBackError when it must not be trusted."""
         self._publish(await self._load())
         self._compacted = max(self.image.revision - HISTORY_KEPT, 0)
-        owner.spawn("metadata-watch", self._follow())
+        self._task = owner.spawn("metadata-watch", self._follow())
+
+    async def stop(self) -> None:
+        """Follows no longer; call it before the store is closed."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def wait_for_revision(self, revision: int) -> None:
         """Returns when the image shows `revision` or a later one."""

@@ -28,6 +28,7 @@ from pybroker_server.handlers.request import (
 )
 from pybroker_server.runtime.ports import Clock
 from pybroker_server.runtime.tasks import TaskOwner
+from pybroker_server.telemetry.counts import Durations, ErrorCounts
 
 
 class Refused(Exception):
@@ -77,6 +78,15 @@ class Later:
         """Whether nothing is under way for it: it waits for an event, as a long-polling Fetch does."""
         return self.pending is not None and not self.pipelined
 
+    @property
+    def can_hurry(self) -> bool:
+        """Whether it is answered early when the peer sends another request."""
+        return self.pending is not None and self.pending.on_hurry is not None
+
+    def hurry(self) -> None:
+        if self.pending is not None:
+            self.pending.hurry()
+
     def abandon(self) -> None:
         """The connection is gone. A coroutine runs on: half an admin operation helps nobody."""
         self._on_ready = None
@@ -89,11 +99,28 @@ Answer = list[Buffer] | Later | None
 
 
 class Route:
-    """One API at one version: made when first asked for, because compiling a codec takes a millisecond."""
+    """One API at one version: made when first asked for, because compiling a codec takes a millisecond.
 
-    __slots__ = ("api_key", "decode", "function", "handler", "name", "requests", "version")
+    It counts what goes through it, for metrics: requests, bytes, and the time from a request's bytes to its answer's.
+    """
 
-    def __init__(self, handler: Handler, version: int) -> None:
+    __slots__ = (
+        "_errors",
+        "_has_error_code",
+        "_now_us",
+        "api_key",
+        "decode",
+        "durations",
+        "function",
+        "handler",
+        "name",
+        "request_bytes",
+        "requests",
+        "response_bytes",
+        "version",
+    )
+
+    def __init__(self, handler: Handler, version: int, now_us: Callable[[], int], errors: ErrorCounts) -> None:
         self.api_key = handler.api_key
         self.version = version
         self.name = f"{ApiKey(handler.api_key).name}(v{version})"
@@ -101,20 +128,34 @@ class Route:
         self.function = handler.function
         self.decode: Decoder = decoder(request_class(handler.api_key), version)
         self.requests = 0
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.durations = Durations()
+        self._now_us = now_us
+        self._errors = errors
+        self._has_error_code = "error_code" in response_class(handler.api_key).__slots__
 
-    def encode(self, correlation_id: int, response: Any) -> list[Buffer]:
-        return encode_response(self.api_key, self.version, correlation_id, response)
+    def encode(self, context: RequestContext, response: Any) -> list[Buffer]:
+        buffers = encode_response(self.api_key, self.version, context.correlation_id, response)
+        self.response_bytes += len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+        took_us = self._now_us() - context.received_us
+        durations = self.durations
+        durations.buckets[took_us.bit_length()] += 1
+        durations.total_us += took_us
+        if self._has_error_code and response.error_code:
+            self._errors.add(self.api_key, response.error_code)
+        return buffers
 
     def error(self, context: RequestContext, request: Any, code: ErrorCode) -> list[Buffer] | None:
         """A response that says `code` in this API's own form; None when it has none and the connection
         closes."""
         make = self.handler.error_response
         if make is not None:
-            return self.encode(context.correlation_id, make(context, request, code))
+            return self.encode(context, make(context, request, code))
         made_class: Any = response_class(self.api_key)
         if "error_code" not in made_class.__slots__:
             return None
-        return self.encode(context.correlation_id, made_class(error_code=int(code)))
+        return self.encode(context, made_class(error_code=int(code)))
 
 
 _SHORT: Final = 0xFFFF
@@ -130,6 +171,7 @@ class Dispatcher:
         clock: Clock,
         tasks: TaskOwner,
         events: DispatchEvents,
+        errors: ErrorCounts | None = None,
     ) -> None:
         self._api_table = api_table
         self._services = services
@@ -137,6 +179,8 @@ class Dispatcher:
         self._tasks = tasks
         self._events = events
         self._routes: dict[int, Route] = {}
+        self.errors = ErrorCounts() if errors is None else errors
+        """Shared with the handlers that tell errors per partition (Produce, Fetch)."""
         self.trailing_bytes_requests = 0
         """Requests with bytes after their body: Kafka takes them, and so do we, but somebody counts
         wrongly."""
@@ -160,6 +204,7 @@ class Dispatcher:
         if end != len(frame):
             self.trailing_bytes_requests += 1
         route.requests += 1
+        route.request_bytes += end
         context = RequestContext(
             api_key,
             version,
@@ -180,19 +225,15 @@ class Dispatcher:
                 later = Later(pipelined=False)
                 self._tasks.spawn(route.name, self._finish(route, context, request, reply, later))
                 return later
-            return encode_response(api_key, version, correlation_id, reply)
+            return route.encode(context, reply)
         except CloseConnection as close:
             raise Refused("closed-by-handler", f"{route.name}: {close}") from None
         except Exception as error:  # noqa: BLE001 - the edge: see the head of this file
             return self._answer_failure(route, context, request, error)
 
-    def statistics(self) -> dict[str, Any]:
-        """Requests handled by API and version, and the odd ones."""
-        return {
-            "requests": {route.name: route.requests for route in self._routes.values()},
-            "failed_requests": self.failed_requests,
-            "trailing_bytes_requests": self.trailing_bytes_requests,
-        }
+    def routes(self) -> list[Route]:
+        """Every API and version that was asked for so far, with its counts; ordered."""
+        return [route for _, route in sorted(self._routes.items())]
 
     def _serves(self, api_key: int, version: int) -> bool:
         handler = self._api_table.get(api_key)
@@ -201,8 +242,9 @@ class Dispatcher:
     def _open_route(self, api_key: int, version: int) -> Route:
         if not self._serves(api_key, version):
             raise Refused("unsupported-request", f"API key {api_key} version {version} is not served")
-        route = self._routes[api_key << 16 | version & _SHORT] = Route(self._api_table[api_key], version)
-        return route
+        made = Route(self._api_table[api_key], version, self._clock.monotonic_us, self.errors)
+        self._routes[api_key << 16 | version & _SHORT] = made
+        return made
 
     def _refuse_api_versions(self, correlation_id: int) -> Answer:
         """KIP-511: a version 0 body with the error and the one range that lets the client ask again."""
@@ -219,7 +261,7 @@ class Dispatcher:
 
         def deliver(response: Any) -> None:
             try:
-                later.set(route.encode(context.correlation_id, response))
+                later.set(route.encode(context, response))
             except Exception as error:  # noqa: BLE001 - the edge: whoever completes it has other clients to serve
                 self.failed_requests += 1
                 self._events.handler_failed(route.name, context, error)
@@ -237,7 +279,7 @@ class Dispatcher:
         later: Later,
     ) -> None:
         try:
-            later.set(route.encode(context.correlation_id, await work))
+            later.set(route.encode(context, await work))
         except CloseConnection:
             later.set([], failed=True)
         except Exception as error:  # noqa: BLE001 - the edge: see the head of this file

@@ -89,6 +89,11 @@ class ConnectionHub:
         self._last_id += 1
         return self._last_id
 
+    @property
+    def connections_made(self) -> int:
+        """Since the start, open and closed ones."""
+        return self._last_id
+
     # The receive buffer
 
     def replace_scratch(self) -> None:

@@ -166,7 +166,7 @@ class Peers:
             self._let_go(peer, PeerError(Problem.STOPPED, "this broker is stopping"))
 
     def _wanted(self, broker: BrokerImage | None) -> tuple[int, Endpoint] | None:
-        if broker is None or broker.node_id == self.node_id or self._listener is None:
+        if broker is None or broker.fenced or broker.node_id == self.node_id or self._listener is None:
             return None
         endpoint = broker.endpoint(self._listener)
         return (broker.epoch, endpoint) if endpoint is not None else None

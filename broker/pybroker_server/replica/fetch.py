@@ -119,6 +119,13 @@ class ReplicaFetch:
         self._read_cold(cold_from)
         return False
 
+    def hurry(self) -> None:
+        """Answers with what there is, if it waits."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.is_complete:
+            self.manager.purgatory.cancel(waiting)
+            self._wake(waiting)
+
     def abandon(self) -> None:
         """Nobody wants the answer any more."""
         self._is_over = True

@@ -8,8 +8,8 @@ What an answer says of a partition is believed only while that partition still f
 it was asked (R2, R9). A partition that cannot be fetched rests for a moment and leaves the others alone: it waits for
 newer metadata (any error), for its log to be cut (`truncation.py`), or for the leader's offsets.
 
-Partitions that begin to be followed while a fetch waits at the leader are not made to wait for its end: any other request
-on the connection makes the leader answer it.
+Partitions that begin to be followed while a fetch waits at the leader are not made to wait for its end: any other
+request on the connection makes the leader answer it.
 """
 
 from __future__ import annotations
@@ -154,8 +154,7 @@ class LeaderFetcher:
             self._begin_anew(after_pause=True)
             return
         if response.error_code:
-            code = ErrorCode(response.error_code)
-            self._begin_anew(after_pause=code not in _SESSION_ERRORS)
+            self._begin_anew(after_pause=response.error_code not in _SESSION_ERRORS)
             return
         self._backoff_ms = 0
         self._session.on_response(response)

@@ -36,7 +36,7 @@ class Followers:
             and state.leader not in (NO_LEADER, state.local_id)
         )
         known = self._followed.get(key)
-        if is_follower and known == wanted or self._is_stopped:
+        if (is_follower and known == wanted) or self._is_stopped:
             return
         if known is not None:
             del self._followed[key]

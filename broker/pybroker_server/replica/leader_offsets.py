@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_protocol.errors import KafkaError, error_code
 from pybroker_protocol.messages import ListOffsetsRequest, ListOffsetsResponse
 from pybroker_server.peers.peers import Peers
 
@@ -32,6 +32,6 @@ async def ask_leader(
     response: ListOffsetsResponse = await peers.request(leader, request)
     answer = response.topics[0].partitions[0]
     if answer.error_code:
-        raise KafkaError(ErrorCode(answer.error_code))
+        raise KafkaError(error_code(answer.error_code))
     offset: int = answer.offset
     return offset

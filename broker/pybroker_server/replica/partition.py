@@ -43,13 +43,18 @@ class Partition:
         "_flush_requested",
         "_flusher",
         "_is_durable",
+        "_is_suspended",
         "_stable_position",
+        "batches_in",
+        "bytes_in",
+        "bytes_out",
         "error",
         "high_watermark_position",
         "index",
         "is_resting",
         "log",
         "on_isr_change",
+        "records_in",
         "state",
         "topic",
         "topic_id",
@@ -82,9 +87,15 @@ class Partition:
         """Its log is being truncated: what the metadata says is taken over afterwards."""
         self._is_durable = log.config.is_durable
         self._flush_requested = False
+        self._is_suspended = False
         self._flusher = flusher
         self._finish = finish
         self._clock_ms = clock_ms
+        # For metrics: appended here as leader, and given to consumers (by Fetch).
+        self.records_in = 0
+        self.batches_in = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
 
     # Checks
 
@@ -136,6 +147,9 @@ class Partition:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error
         if info.duplicate:
             return info
+        self.batches_in += 1
+        self.bytes_in += len(records)
+        self.records_in += info.last_offset - info.base_offset + 1
         if not self._flush_requested and (self._is_durable or self._has_much_unflushed()):
             self._flush_requested = True
             self._flusher.request(log, self._on_flushed)
@@ -173,10 +187,9 @@ class Partition:
 
     def _on_flushed(self, error: BaseException | None) -> None:
         self._flush_requested = False
-        if self.error is not ErrorCode.NONE:
-            return
-        if error is not None:
+        if error is not None and (self.error is ErrorCode.NONE or self._is_suspended):
             self.go_offline(error)
+        if self.error is not ErrorCode.NONE:
             return
         log = self.log
         if self._is_durable and log.flushed_offset < log.log_end_offset:
@@ -350,6 +363,9 @@ class Partition:
         if transition is Transition.LEADS and registration.leader_epoch > log.latest_epoch:
             # Before anything is served: the epoch's start must be known to whoever asks for it (KIP-279).
             log.assign_epoch_start(registration.leader_epoch)
+        if self._is_suspended and not self.state.is_leader:
+            self._is_suspended = False
+            self.error = ErrorCode.NONE
         if transition in (Transition.LEADS, Transition.FOLLOWS):
             self._finish(self.waiting.fail_all(ErrorCode.NOT_LEADER_OR_FOLLOWER))
         self.state.check_invariants()
@@ -383,6 +399,21 @@ class Partition:
 
     def stop(self, error: ErrorCode) -> None:
         """Ends serving: deleted (UNKNOWN_TOPIC_OR_PARTITION), moved away (NOT_LEADER_OR_FOLLOWER) or offline."""
-        if self.error is ErrorCode.NONE:
+        if self.error is ErrorCode.NONE or self._is_suspended:
             self.error = error
+            self._is_suspended = False
         self._finish(self.waiting.fail_all(error))
+
+    def suspend(self) -> None:
+        """This broker may not act as the leader for now, as another may have been elected; `resume` ends it."""
+        if not self.is_serving_leader or len(self.state.replicas) == 1:
+            return
+        self.stop(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        self._is_suspended = True
+
+    def resume(self, now_ms: int) -> None:
+        """Serves again, if the metadata still wants it to."""
+        if self._is_suspended:
+            self._is_suspended = False
+            self.error = ErrorCode.NONE
+            self._settle(now_ms)

@@ -1,8 +1,8 @@
 """Where a follower cuts its log when its leader says that the two part ways (KIP-101, KIP-279).
 
-Rules of this file: pure. Only epochs and their ends decide, never a high watermark: that of a follower lags, and cutting
-there could take away what is committed. The two logs agree when the last epoch that both know ends at the same place;
-an answer that does not lead there yet leads to the next question, one epoch further back.
+Rules of this file: pure. Only epochs and their ends decide, never a high watermark: that of a follower lags, and
+cutting there could take away what is committed. The two logs agree when the last epoch that both know ends at the same
+place; an answer that does not lead there yet leads to the next question, one epoch further back.
 """
 
 from __future__ import annotations

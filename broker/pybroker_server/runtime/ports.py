@@ -131,6 +131,10 @@ class Blocking(Protocol):
     def submit(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
         """Runs `work` in the pool and calls `done(result, error)` on the event loop: no future, no task."""
 
+    @property
+    def in_flight(self) -> int:
+        """Pieces of work that are not finished; for metrics."""
+
 
 class TimerHandle(Protocol):
     def cancel(self) -> None: ...

@@ -35,12 +35,16 @@ def _import_structlog() -> Any:
 structlog = _import_structlog()
 
 EVENTS: Final[Mapping[str, str]] = {
+    "admin_listening": "The admin server's port is open: metrics and health over HTTP.",
+    "admin_not_listening": "The admin server's default address cannot be had; the broker serves without it.",
+    "broker_found_dead": "A broker's connections ended and nobody listens at its address: its registration is ended.",
     "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
     "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
     "checkpoint_ignored": "A checkpoint file is damaged and treated as absent: more of the logs is read.",
     "checkpoint_not_written": "A checkpoint could not be written; the last one stays, and is tried again.",
     "connection_refused": "A peer did something for which its connection was closed.",
     "control_batch_unreadable": "A control batch in a log is damaged; its transaction's end is not known.",
+    "controller_change_failed": "The controller could not change what had to be changed, and tries again.",
     "coordinator_loaded": "The state of an internal topic's partition was read; its groups are served here now.",
     "coordinator_not_loaded": "An internal topic's partition could not be read; it is offline until a restart.",
     "coordinator_records_damaged": "Records of an internal topic could not be decoded and were skipped.",
@@ -48,7 +52,11 @@ EVENTS: Final[Mapping[str, str]] = {
     "etcd_member_failed": "A member of etcd failed while it was in use; the next one of the URL is asked.",
     "files_not_removed": "Files of deleted segments or partitions could not be removed; the next start does it.",
     "index_rebuilt": "An index file was damaged or missing and is made anew from its segment.",
+    "lease_not_renewed": "The metadata store did not renew this broker's lease; tried again until it does.",
+    "lease_ran_out": "This broker could not renew its lease in time: others may lead what it led; it stops leading.",
+    "isr_change_failed": "A change of in-sync replicas could not be written to the metadata store; it is tried again.",
     "leader_epochs_rebuilt": "The file of leader epochs was damaged or missing and is made anew from the log.",
+    "leader_not_reached": "A follower got no answer from its leader; it asks again.",
     "log_compacted": "A pass of compaction over a log came to its end; says from where to where, and its size.",
     "log_directory_failed": "A log directory failed and is offline until the broker is started again.",
     "log_not_compacted": "A log cannot be compacted and is left as it is until the next start; others go on.",
@@ -57,13 +65,18 @@ EVENTS: Final[Mapping[str, str]] = {
     "metadata_store_unreachable": "The metadata store does not answer; the last image stays in force.",
     "metadata_watch_compacted": "The watch fell behind what the store remembers; the image is read anew.",
     "not_deregistered": "The metadata store could not be told that this broker stops.",
+    "not_handed_over": "A stopping broker waited in vain for others to lead what it leads.",
     "partition_not_opened": "A partition's log cannot be opened; it is answered with KAFKA_STORAGE_ERROR.",
     "peer_lost": "A connection to another broker ended or could not be made; it is made again.",
     "producer_snapshot_ignored": "A producer snapshot was damaged and removed; more of the log is read.",
+    "registered_anew": "This broker's registration had ended; it is registered again, under a new epoch.",
+    "replica_refused": "What a leader sent cannot be appended to the replica here; it is asked for again.",
+    "replica_truncated": "A replica threw records away that its leader does not have; says from where on and why.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "segment_not_removed": "A deleted segment's files could not be renamed; the next retention check tries again.",
     "segments_deleted": "Retention deleted old segments of a partition.",
     "setting_ignored": "A setting of other Kafkas was given and has no effect here.",
+    "shutdown_not_announced": "A stopping broker could not tell the metadata store; others find out by its lease.",
     "stray_log_deleted": "A log of a topic that was deleted while this broker was away is deleted.",
     "topic_auto_creation_failed": "A client named a topic that does not exist and that could not be created.",
 }
@@ -207,9 +220,12 @@ class RefusalLog:
         self._clock = clock
         self._logger = get_logger("pybroker.network") if logger is None else logger
         self._limiter = LineLimiter() if limiter is None else limiter
+        self.counts: dict[str, int] = {}
+        """All of them by kind, told or held back; for metrics."""
 
     def connection_refused(self, kind: str, peer: str, reason: str) -> None:
         """`peer` is `host:port`; the port changes with every try and does not count."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         host = peer.rpartition(":")[0] or peer
         held_back = self._limiter.admit((kind, host), self._clock.monotonic_ms())
         if held_back is None:

@@ -12,6 +12,7 @@ from tests.support.manual_time import ManualTime
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.dynamic import Alteration, AlterOperation
+from pybroker_server.controller.brokers import Return
 from pybroker_server.controller.configs import BrokerResource, TopicResource
 from pybroker_server.controller.controller import ClusterIdError, TopicOutcome
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
@@ -87,12 +88,22 @@ async def test_data_of_another_cluster_is_refused() -> None:
 
 async def test_each_registration_gets_a_larger_epoch() -> None:
     async with a_cluster() as cluster:
-        first = await cluster.controller.register_broker(a_broker(1), was_clean=True)
-        second = await cluster.controller.register_broker(a_broker(1), was_clean=True)
+        first = await cluster.controller.register_broker(a_broker(1))
+        second = await cluster.controller.register_broker(a_broker(1))
         assert second > first
         assert cluster.image.brokers[1].epoch == second
-        await cluster.controller.deregister_broker(1)
-        assert not cluster.image.brokers
+
+
+async def test_a_broker_whose_registration_ends_stays_known_as_a_fenced_one() -> None:
+    async with a_cluster() as cluster:
+        epoch = await cluster.controller.register_broker(a_broker(1, rack="r"))
+        await cluster.controller.fence_broker(1, epoch)
+        fenced = cluster.image.brokers[1]
+        assert (fenced.fenced, fenced.mod_revision, fenced.rack, fenced.epoch) == (True, 0, "r", epoch)
+        again = await cluster.controller.register_broker(a_broker(1))
+        await cluster.controller.fence_broker(1, epoch)
+        assert not cluster.image.brokers[1].fenced, "who fences an earlier life does not hit the present one"
+        assert cluster.image.brokers[1].epoch == again
 
 
 async def test_a_created_topic_is_in_the_image_when_the_answer_comes() -> None:
@@ -232,18 +243,21 @@ async def test_two_brokers_that_grow_a_topic_at_once_do_not_both_succeed() -> No
         assert len(one.image.topics_by_name["t"].partitions) == 3
 
 
-async def test_an_unclean_restart_raises_the_epoch_of_led_partitions_only() -> None:
+async def test_after_an_unclean_restart_another_replica_leads_or_the_same_one_in_a_new_epoch() -> None:
     store = a_store(limit=4)
     async with a_cluster(store=store) as cluster:
         await cluster.add_brokers(1, 2)
-        await create(cluster, NewTopic("t", 9, 2))
+        await create(cluster, NewTopic("t", 9, 2), NewTopic("alone", assignments=[(0, [1])]))
         before = cluster.image.topics_by_name["t"].partitions
-        await cluster.controller.register_broker(a_broker(1), was_clean=True)
+        clean, crashed = (Return(1, was_clean, lambda topic, index: True) for was_clean in (True, False))
+        await cluster.controller.settle_return(clean, cluster.config)
         assert cluster.image.topics_by_name["t"].partitions == before
-        await cluster.controller.register_broker(a_broker(1), was_clean=False)
+        await cluster.controller.settle_return(crashed, cluster.config)
         for old, new in zip(before, cluster.image.topics_by_name["t"].partitions, strict=True):
-            raised = 1 if old.leader == 1 else 0
-            assert (new.leader, new.leader_epoch, new.partition_epoch) == (old.leader, raised, raised)
+            assert (new.leader, new.isr, new.partition_epoch) == (2, (2,), 1)
+            assert new.leader_epoch == (1 if old.leader == 1 else 0)
+        [alone] = cluster.image.topics_by_name["alone"].partitions
+        assert (alone.leader, alone.isr, alone.leader_epoch) == (1, (1,), 1)
 
 
 def setting(name: str, value: str) -> list[Alteration]:

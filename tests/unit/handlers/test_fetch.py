@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.one_broker import Answer, OneBroker, topic_id_of, topic_image
+from tests.support.one_broker import Answer, OneBroker, batch, topic_id_of, topic_image
 
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import FetchRequest
-from pybroker_protocol.records.batch import iter_batches
+from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
 from pybroker_server.handlers.fetch import handle_fetch
 from pybroker_server.metadata.image import PartitionImage
 
@@ -431,9 +431,19 @@ class TestSessions:
         assert (response.error_code, response.session_id, len(response.responses)) == (0, 0, 1)
 
 
-def test_a_replica_that_does_not_lead_serves_nothing() -> None:
+def test_a_replica_that_does_not_lead_serves_what_is_committed_to_those_who_may_ask_it() -> None:
     broker = OneBroker()
     image = topic_image("t", replicas=(1, 2), leader=2)
     broker.show_topics(image)
     assert isinstance(image.partitions[0], PartitionImage)
-    assert only(fetch(broker, part(), max_wait_ms=500)).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert only(fetch(broker, part(), max_wait_ms=500, version=10)).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    answer = Answer(fetch(broker, part(), max_wait_ms=500, version=11))
+    assert answer.is_waiting
+    partition = broker.partition()
+    leaders = batch(b"v")
+    patch_offset_and_epoch(leaders, 0, 0, 0)
+    broker.log().append_as_follower(leaders, 0)
+    partition.on_leader_offsets(1, 0)
+    broker.settle()
+    assert only(answer.response).high_watermark == 1
+    assert found(answer.response) == {("t", 0): [0]}

@@ -178,7 +178,7 @@ async def test_a_partition_without_a_leader_stays_in_the_list() -> None:
 async def test_a_fenced_broker_is_not_listed_and_its_partitions_have_no_leader() -> None:
     async with an_admin_broker(brokers=(1, 2)) as broker:
         await create(broker, NewTopic("t", 2, 2))
-        await broker.cluster.controller.register_broker(a_broker(2, fenced=True), was_clean=True)
+        await broker.cluster.controller.register_broker(a_broker(2, fenced=True))
         for version, isr in ((12, [1, 2]), (0, [1])):
             answer = await broker.ask(version, MetadataRequest(topics=named("t")))
             assert [b.node_id for b in answer.brokers] == [1]
@@ -193,7 +193,7 @@ async def test_a_leader_that_does_not_serve_the_listener(version: int, code: int
     async with an_admin_broker(brokers=(1,)) as broker:
         await create(broker, NewTopic("t", 1, 1))
         hidden = replace(a_broker(1), endpoints=(Endpoint("OTHER", "h", 1),))
-        await broker.cluster.controller.register_broker(hidden, was_clean=True)
+        await broker.cluster.controller.register_broker(hidden)
         answer = await broker.ask(version, MetadataRequest(topics=named("t")))
         assert answer.topics[0].partitions[0].error_code == code
         assert answer.controller_id == -1

@@ -243,7 +243,7 @@ async def test_growing_topics(request_: CreatePartitionsRequest, code: int) -> N
 async def test_partitions_are_not_placed_on_brokers_that_cannot_lead() -> None:
     async with an_admin_broker(brokers=(1, 2)) as broker:
         await create(broker, new("g", 1, 1))
-        await broker.cluster.controller.register_broker(a_broker(2, fenced=True), was_clean=True)
+        await broker.cluster.controller.register_broker(a_broker(2, fenced=True))
         assert codes(await broker.ask(3, grow("g", 2, [[2]]))) == {"g": 39}
         assert codes(await broker.ask(3, grow("g", 9))) == {"g": 0}
         assert {p.leader for p in broker.cluster.image.topics_by_name["g"].partitions[1:]} == {1}

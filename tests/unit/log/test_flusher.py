@@ -22,7 +22,7 @@ class Round:
         self.failures: list[tuple[PartitionLog, BaseException]] = []
         self.answers: list[tuple[str, BaseException | None]] = []
         self.flusher = Flusher(
-            cast(Any, self.blocking), self.time, lambda log, error: self.failures.append((log, error))
+            cast(Any, self.blocking), self.time, self.time, lambda log, error: self.failures.append((log, error))
         )
 
     def ask(self, log: PartitionLog, name: str) -> None:

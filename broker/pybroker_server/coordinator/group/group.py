@@ -5,7 +5,7 @@ Rules of this file: the interface and plain values. Checks raise KafkaError with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -36,6 +36,10 @@ class Group(Protocol):
     @property
     def state_name(self) -> str:
         """As Kafka prints it: Empty, PreparingRebalance, CompletingRebalance, Stable, Assigning, Reconciling, Dead."""
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """By member id."""
 
     @property
     def is_empty(self) -> bool:
