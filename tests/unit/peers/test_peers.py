@@ -124,7 +124,7 @@ async def test_the_highest_version_that_both_speak_is_used_and_none_is_an_error(
     async with serving(SERVED) as server, others() as other:
         other.show(e7=server.listener.port)
         await other.peers.request(OTHER, beat("a"))
-        assert {r.name: r.requests for r in server.dispatcher.routes}["HEARTBEAT(v3)"] == 1
+        assert {r.name: r.requests for r in server.dispatcher.routes()}["HEARTBEAT(v3)"] == 1
         for request in (FetchRequest(), ListGroupsRequest(), WriteTxnMarkersRequest()):
             with pytest.raises(PeerError) as caught:
                 await other.peers.request(OTHER, request)
