@@ -31,6 +31,8 @@ from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -98,6 +100,9 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self._markers: MarkerWriter | None = None
+        self._transactions: Transactions | None = None
+        self._producer_ids: ProducerIdAllocator | None = None
         self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
@@ -133,6 +138,7 @@ class Broker:
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
         replicas = self._open_partitions(publisher, control.controller, self.peers)
+        self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
         self._serve(self._make_services(publisher, control.controller, cluster_id))
 
@@ -269,10 +275,6 @@ class Broker:
             replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
-        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
-        self._groups.on_image(MetadataImage(), publisher.image)
-        publisher.subscribe(self._groups.on_image)
-        publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
@@ -281,9 +283,24 @@ class Broker:
         self._cleaner.start()
         return replicas
 
+    def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
+        runtime, replicas = self._runtime, self._replicas
+        assert replicas is not None
+        self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
+        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        for on_image in (self._groups.on_image, self._transactions.on_image):
+            on_image(MetadataImage(), publisher.image)
+            publisher.subscribe(on_image)
+        publisher.subscribe(self._on_image)
+
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self._markers is not None
+        assert self._transactions is not None
+        assert self._producer_ids is not None
         assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
@@ -295,8 +312,10 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            markers=self._markers,
+            transactions=self._transactions,
+            producer_ids=self._producer_ids,
             peers=self.peers,
-            producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -377,6 +396,8 @@ class Broker:
             self._replicas.on_config(self.config)
         if self._groups is not None:
             self._groups.on_config(self.config)
+        if self._transactions is not None:
+            self._transactions.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -423,8 +444,9 @@ class Broker:
 
     def _stop_acting(self) -> None:
         """What this broker does by itself ends; requests under way are still answered."""
-        if self._groups is not None:
-            self._groups.stop()
+        for coordinator in (self._groups, self._transactions):
+            if coordinator is not None:
+                coordinator.stop()
         if self._replicas is not None:
             self._replicas.stop_following()
         if self.peers is not None:
