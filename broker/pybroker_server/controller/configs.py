@@ -1,7 +1,7 @@
 """Changes of configuration overrides, as changes of metadata.
 
 Rules of this file: pure. What a value may be, and what an operation does to it, is `config/dynamic.py`'s
-business; here it becomes a compare-and-swap of the whole set of overrides of one topic or broker.
+business; here it becomes a compare-and-swap of the whole set of overrides of one topic, group or broker.
 """
 
 from __future__ import annotations
@@ -15,15 +15,23 @@ from pybroker_server.config.dynamic import (
     Alteration,
     ConfigRequestError,
     alter_broker,
+    alter_group,
     alter_topic,
     replace_broker,
+    replace_group,
     replace_topic,
 )
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
 from pybroker_server.metadata.image import CLUSTER_DEFAULT, MetadataImage, TopicImage
-from pybroker_server.metadata.keys import broker_config_key, encode_config, topic_config_key, topic_key
+from pybroker_server.metadata.keys import (
+    broker_config_key,
+    encode_config,
+    group_config_key,
+    topic_config_key,
+    topic_key,
+)
 from pybroker_server.metadata.store import Compare, Put
 
 NewOverrides = Callable[[Mapping[str, str]], dict[str, str]]
@@ -42,7 +50,14 @@ class BrokerResource:
     node_id: int
 
 
-Resource = TopicResource | BrokerResource
+@dataclass(frozen=True, slots=True)
+class GroupResource:
+    """A group of any kind, which need not exist."""
+
+    group_id: str
+
+
+Resource = TopicResource | BrokerResource | GroupResource
 
 
 def plan_alter(
@@ -51,6 +66,8 @@ def plan_alter(
     """IncrementalAlterConfigs of one resource (KIP-339)."""
     if isinstance(resource, TopicResource):
         return _topic_change(image, resource, lambda current: alter_topic(current, alterations, config))
+    if isinstance(resource, GroupResource):
+        return _group_change(image, resource, lambda current: alter_group(current, alterations, config))
     cluster_wide = resource.node_id == CLUSTER_DEFAULT
     return _broker_change(
         image, resource, lambda current: alter_broker(current, alterations, config, cluster_wide=cluster_wide)
@@ -63,6 +80,8 @@ def plan_replace(
     """AlterConfigs of one resource: what is not named goes back to its default."""
     if isinstance(resource, TopicResource):
         return _topic_change(image, resource, lambda _: replace_topic(values, config))
+    if isinstance(resource, GroupResource):
+        return _group_change(image, resource, lambda _: replace_group(values, config))
     cluster_wide = resource.node_id == CLUSTER_DEFAULT
     return _broker_change(image, resource, lambda _: replace_broker(values, config, cluster_wide=cluster_wide))
 
@@ -92,6 +111,15 @@ def _topic_change(image: MetadataImage, resource: TopicResource, new_overrides: 
     if not change.is_empty:
         change.compares.append(Compare(topic_key(topic.name), topic.mod_revision))
     return change
+
+
+def _group_change(image: MetadataImage, resource: GroupResource, new_overrides: NewOverrides) -> Change:
+    return _override_change(
+        group_config_key(resource.group_id),
+        image.group_configs.get(resource.group_id, {}),
+        image.group_configs_mod_revision.get(resource.group_id, 0),
+        new_overrides,
+    )
 
 
 def _broker_change(image: MetadataImage, resource: BrokerResource, new_overrides: NewOverrides) -> Change:
