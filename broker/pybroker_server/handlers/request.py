@@ -58,7 +58,7 @@ class Pending(Generic[R]):
     handler would raise it.
     """
 
-    __slots__ = ("_callback", "abandoned", "completed", "is_ordered", "on_abandon", "response")
+    __slots__ = ("_callback", "abandoned", "completed", "is_ordered", "on_abandon", "on_hurry", "response")
 
     def __init__(self) -> None:
         self._callback: Callable[[R], None] | None = None
@@ -67,6 +67,8 @@ class Pending(Generic[R]):
         self.abandoned = False
         self.is_ordered = False
         self.on_abandon: Callable[[], None] | None = None
+        self.on_hurry: Callable[[], None] | None = None
+        """What answers it at once with what there is; None for what cannot be hurried."""
 
     def complete(self, response: R) -> None:
         assert not self.completed, "a response was given twice"
@@ -84,6 +86,11 @@ class Pending(Generic[R]):
         if self.completed and self.response is not None:
             callback(self.response)
             self.response = None
+
+    def hurry(self) -> None:
+        """The peer has more to say: whoever only waits for something new waits no longer."""
+        if not self.completed and not self.abandoned and self.on_hurry is not None:
+            self.on_hurry()
 
     def abandon(self) -> None:
         self.abandoned = True
