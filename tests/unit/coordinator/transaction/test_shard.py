@@ -76,11 +76,11 @@ class TestDecisions:
         first = desk.init()
         desk.settle()
         assert first == [ErrorCode.CONCURRENT_TRANSACTIONS]
-        assert desk.sink.sent == [EndMarker(1_000, 2, 0, is_commit=False, transaction_version=2)]
+        assert desk.sink.sent == [EndMarker(1_000, 1, 0, is_commit=False, transaction_version=2)]
         desk.sink.let_go()
         second = desk.init()
         desk.settle()
-        assert second == [(1_000, 3)]
+        assert second == [(1_000, 2)]
         assert desk.end(zombie, commit=True) == [ErrorCode.PRODUCER_FENCED]
         assert desk.add(zombie, T1) == [ErrorCode.PRODUCER_FENCED]
 
@@ -201,10 +201,11 @@ class TestTime:
         assert desk.sink.sent == []
         desk.time.advance_ms(SCAN_MS)
         desk.settle()
-        assert desk.sink.sent == [EndMarker(1_000, 2, 0, is_commit=False, transaction_version=2)]
+        assert desk.sink.sent == [EndMarker(1_000, 1, 0, is_commit=False, transaction_version=2)]
         desk.sink.let_go()
         assert state_of(desk) is State.COMPLETE_ABORT
-        assert desk.end(producer, commit=True) == [ErrorCode.PRODUCER_FENCED]
+        assert desk.end(producer, commit=True) == [ErrorCode.INVALID_TXN_STATE]
+        assert desk.add(producer, T1) == [ErrorCode.PRODUCER_FENCED]
 
     def test_also_when_it_began_in_an_earlier_term(self, desk: TransactionDesk) -> None:
         desk.begin(T0)
@@ -212,7 +213,7 @@ class TestTime:
         desk.blocking.run_all()
         desk.time.advance_ms(TIMEOUT_MS + SCAN_MS)
         desk.settle()
-        assert desk.sink.sent == [EndMarker(1_000, 2, 1, is_commit=False, transaction_version=2)]
+        assert desk.sink.sent == [EndMarker(1_000, 1, 1, is_commit=False, transaction_version=2)]
 
     def test_a_transactional_id_is_forgotten_when_nobody_used_it_for_long(self, desk: TransactionDesk) -> None:
         desk.begin(T0, name="used")

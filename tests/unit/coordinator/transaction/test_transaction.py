@@ -101,10 +101,10 @@ REQUESTS: Final[dict[str, Callable[[Transaction | None], object]]] = {
 STATES: Final = ("none", "Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort")
 
 TABLE: Final = """
-init                    | Em8.0   | Em7.6     | PA7.7     | wait    | wait    | Em7.6     | Em7.6
-init, epoch in force    | Em8.0   | Em7.6     | PA7.7     | wait    | wait    | Em7.6     | Em7.6
-init, epoch before      | Em8.0   | Em7.5     | PA7.7     | wait    | wait    | Em7.5     | Em7.5
-init, old epoch         | Em8.0   | fenced    | PA7.7     | wait    | wait    | fenced    | fenced
+init                    | Em8.0   | Em7.6     | PA7.6     | wait    | wait    | Em7.6     | Em7.6
+init, epoch in force    | Em8.0   | Em7.6     | PA7.6     | wait    | wait    | Em7.6     | Em7.6
+init, epoch before      | Em8.0   | Em7.5     | PA7.6     | wait    | wait    | Em7.5     | Em7.5
+init, old epoch         | Em8.0   | fenced    | PA7.6     | wait    | wait    | fenced    | fenced
 init, foreign id        | Em8.0   | fenced    | fenced    | wait    | wait    | fenced    | fenced
 add                     | mapping | On7.5     | On7.5     | wait    | wait    | On7.5     | On7.5
 add what is part        | mapping | On7.5     | =         | wait    | wait    | On7.5     | On7.5
@@ -237,9 +237,13 @@ class TestEpochs:
 
     @pytest.mark.parametrize(
         ("epoch", "fenced", "then"),
-        [(5, 7, (7, 7)), (LAST_USED_EPOCH - 1, EPOCH_MAX, (7, EPOCH_MAX)), (LAST_USED_EPOCH, EPOCH_MAX, (8, 0))],
+        [
+            (5, 6, (7, 6)),
+            (LAST_USED_EPOCH - 1, LAST_USED_EPOCH, (7, LAST_USED_EPOCH)),
+            (LAST_USED_EPOCH, EPOCH_MAX, (8, 0)),
+        ],
     )
-    def test_fencing_takes_an_epoch_that_nobody_has_and_one_for_the_end(
+    def test_fencing_takes_the_epoch_after_that_of_the_transaction(
         self, epoch: int, fenced: int, then: tuple[int, int]
     ) -> None:
         prepared = machine.fence(known(State.ONGOING, producer_epoch=epoch), NOW, new_id)
@@ -247,13 +251,19 @@ class TestEpochs:
         done = machine.complete(prepared, NOW)
         assert (done.producer_id, done.producer_epoch) == then
 
-    def test_nobody_is_ever_given_the_epoch_that_is_kept_for_fencing(self) -> None:
-        fenced = machine.complete(
-            machine.fence(known(State.ONGOING, producer_epoch=LAST_USED_EPOCH - 1), NOW, new_id), NOW
-        )
-        assert fenced.producer_epoch == EPOCH_MAX
-        after = init(fenced)
-        assert (after.producer_id, after.producer_epoch) == (8, 0)
+    def test_a_producer_that_was_fenced_may_abort_what_was_aborted_and_go_on(self) -> None:
+        """It cannot be told from one whose own abort was not answered; to commit it is refused."""
+        done = machine.complete(machine.fence(known(State.ONGOING), NOW, new_id), NOW)
+        assert end(done, (7, 5), commit=False) == (None, 7, 6)
+        assert outcome_of(lambda: end(done, (7, 5), commit=True)) == "state"
+        assert outcome_of(lambda: add(done, (7, 5))) == "fenced"
+
+    def test_once_another_producer_came_the_fenced_one_may_nothing(self) -> None:
+        done = machine.complete(machine.fence(known(State.ONGOING), NOW, new_id), NOW)
+        taken = init(done)
+        for commit in (True, False):
+            assert outcome_of(lambda commit=commit: end(taken, (7, 5), commit=commit)) == "fenced"  # type: ignore[misc]
+            assert outcome_of(lambda commit=commit: end(taken, (7, 6), commit=commit)) == "fenced"  # type: ignore[misc]
 
     def test_without_an_id_at_hand_nothing_is_decided(self) -> None:
         def none_left() -> int:
