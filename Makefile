@@ -49,7 +49,7 @@ docs: $(READY)  ## write the generated pages and stubs anew
 	$(BIN)/python -m pybroker_protocol.schema.stubs
 
 bench: $(READY)  ## measure this machine
-	$(BIN)/python -m pybroker_bench $(ARGS)
+	$(BIN)/pybroker bench run throughput $(ARGS)
 
 interop: $(READY)  ## run Kafka's own Java tools against the broker; needs Java 17 and Maven
 	$(BIN)/python -m pytest -m java $(ARGS)

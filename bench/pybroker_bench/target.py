@@ -1,100 +1,157 @@
-"""A broker under measurement: one that runs already, or a pybroker started for the occasion."""
+"""The broker under measurement: one that runs already, or a pybroker started for the occasion.
+
+Rules: what can be learnt of the target is asked of the target itself: its brokers, and the durability in force, from
+DescribeConfigs. What it costs is seen where its processes run on this machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
+import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from uuid import uuid4
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
-from pybroker_bench.loads import LoadResult, LoadSpec
-from pybroker_bench.meter import Usage, usage
+from pybroker import Admin, Client, KafkaError
+from pybroker.errors import ConnectionFailed
+from pybroker_bench.errors import EXIT_UNREACHABLE, BenchError
+from pybroker_bench.meter import Usage, listener_pid, usage_of_all
 
-_START_TIMEOUT_S = 30.0
-_LOAD_TIMEOUT_S = 300.0
+_START_S: Final = 30.0
+_STOP_S: Final = 30.0
+_CONNECT_S: Final = 5.0
+_NEVER: Final = 1 << 62
 
 
-class TargetError(Exception):
-    """The broker did not come up, or a load against it failed; says what it printed."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
-    """`pid` is None when the broker's process cannot be seen: its CPU and memory are then left out."""
+    """`pids` is empty when no process of it can be seen: its CPU and memory are then left out."""
 
     name: str
     bootstrap: str
-    pid: int | None
+    pids: Sequence[int] = ()
+    durability: str = "unknown"
+    brokers: int = 0
+    local: LocalBroker | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def usage(self) -> Usage | None:
-        return None if self.pid is None else usage(self.pid)
+        return usage_of_all(self.pids)
 
-    def create_topic(self, partitions: int) -> str:
-        from confluent_kafka.admin import AdminClient
-        from confluent_kafka.cimpl import NewTopic
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "bootstrap": self.bootstrap,
+            "brokers": self.brokers,
+            "durability": self.durability,
+            "settings": dict(self.settings),
+        }
 
-        topic = f"bench-{uuid4().hex[:12]}"
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(60)
-        return topic
 
-    def run(self, spec: LoadSpec) -> LoadResult:
-        command = [sys.executable, "-m", "pybroker_bench.loads", json.dumps(asdict(spec))]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False)
-        if done.returncode != 0:
-            raise TargetError(f"{spec.kind} against {self.name} failed:\n{done.stderr[-1500:]}")
-        return LoadResult(**json.loads(done.stdout.splitlines()[-1]))
+def admin_client(bootstrap: str) -> Client:
+    return Client(bootstrap, client_id="pybroker-bench", connect_timeout=_CONNECT_S)
+
+
+async def learn(name: str, bootstrap: str, local: LocalBroker | None = None) -> Target:
+    """What the cluster says of itself. Raises BenchError when it cannot be reached."""
+    target = Target(name, bootstrap, local=local)
+    try:
+        async with admin_client(bootstrap) as client, Admin(client=client) as admin:
+            cluster = await admin.cluster()
+            target.brokers = len(cluster.brokers)
+            found = [listener_pid(broker.host, broker.port) for broker in cluster.brokers]
+            # Half of what a cluster costs would be taken for the whole.
+            target.pids = [pid for pid in found if pid is not None] if None not in found else []
+            configs = await admin.broker_configs(cluster.brokers[0].node_id)
+            values = {key: entry.value for key, entry in configs.items()}
+            target.durability = durability_of(values)
+            shown = ("durability", "log.flush.interval.messages", "min.insync.replicas", "default.replication.factor")
+            target.settings = {key: str(values[key]) for key in shown if values.get(key) is not None}
+    except ConnectionFailed as error:
+        hint = "start one with `pybroker serve`, or leave out -b: a broker is then started for the measurement"
+        raise BenchError(f"no broker at {bootstrap}", cause=error.message, hint=hint, code=EXIT_UNREACHABLE) from None
+    except KafkaError as error:
+        raise BenchError(f"{bootstrap} cannot be asked what it is", cause=error.message) from None
+    return target
+
+
+def durability_of(configs: Mapping[str, str | None]) -> str:
+    """When an acknowledged record is on the disk: `fsync` before the acknowledgement, `page-cache` some time after."""
+    mode = configs.get("durability")
+    if mode is not None:
+        return mode
+    interval = configs.get("log.flush.interval.messages") or configs.get("flush.messages")
+    if interval is None:
+        return "unknown"
+    messages = int(interval)
+    return "page-cache" if messages > _NEVER else f"fsync every {messages} messages"
+
+
+class LocalBroker:
+    """`pybroker serve` on a free port with a data directory of its own; can be killed and started again."""
+
+    def __init__(self, folder: Path, settings: Sequence[str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.port: int = port
+        self.bootstrap = f"127.0.0.1:{port}"
+        self._command = [sys.executable, "-m", "pybroker_server", "serve", "--log-dirs", str(folder / "data")]
+        self._command += ["--listeners", f"PLAINTEXT://127.0.0.1:{port}", *settings]
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> float:
+        """Returns when it listens: the seconds that it took. Raises BenchError with its last words if it does not."""
+        started = time.perf_counter()
+        with self._log.open("ab") as log:
+            kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "PYBROKER_"))}
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, env=kept)
+        while time.perf_counter() - started < _START_S:
+            if self._process.poll() is not None:
+                raise BenchError("the broker ended before it listened", cause=self._last_words())
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
+                return time.perf_counter() - started
+            time.sleep(0.005)
+        raise BenchError(f"the broker did not listen within {_START_S:.0f} s", cause=self._last_words())
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-1500:]
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 @contextlib.contextmanager
-def local_pybroker(*settings: str) -> Iterator[tuple[Target, float]]:
-    """Starts `pybroker serve` on a free port with a data directory of its own.
-
-    Yields the target and the seconds from process start to the first answered Metadata request.
-    """
-    import socket
-
-    from confluent_kafka.admin import AdminClient
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "pybroker_server", "serve", "--log-dirs", f"{folder}/data"]
-        command += ["--listeners", f"PLAINTEXT://127.0.0.1:{port}", *settings]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+def local_pybroker(*settings: str) -> Iterator[LocalBroker]:
+    """A broker for the length of a block; `settings` are flags of `pybroker serve`."""
+    with tempfile.TemporaryDirectory(prefix="pybroker-bench-") as folder:
+        broker = LocalBroker(Path(folder), settings)
         try:
-            _wait_for_port(process, port, started)
-            AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"}).list_topics(timeout=10)
-            seconds = time.perf_counter() - started
-            yield Target("pybroker", f"127.0.0.1:{port}", process.pid), seconds
+            broker.start()
+            yield broker
         finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, started: float) -> None:
-    import socket
-
-    while time.perf_counter() - started < _START_TIMEOUT_S:
-        if process.poll() is not None:
-            raise TargetError(f"pybroker ended with status {process.returncode} before it listened")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-            return
-        time.sleep(0.005)
-    raise TargetError(f"pybroker did not listen on port {port} in {_START_TIMEOUT_S:.0f} s")
-
-
-def parse_target(text: str, name: str) -> Target:
-    """`HOST:PORT` or `HOST:PORT@PID`."""
-    match = re.fullmatch(r"([^@]+:\d+)(?:@(\d+))?", text)
-    if match is None:
-        raise TargetError(f"{text!r} is no HOST:PORT or HOST:PORT@PID")
-    return Target(name, match[1], int(match[2]) if match[2] else None)
+            broker.stop()

@@ -6,6 +6,7 @@ from pybroker.codecs import Codec, Json, MsgPack, Raw, Text
 from pybroker.consumer import Consumer
 from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed
 from pybroker.errors import KafkaError
+from pybroker.group.settings import Assigned, GroupEvent, GroupMetadata, Lost, Position, Revoked, Slow
 from pybroker.metadata import TopicPartition
 from pybroker.producer import Producer
 from pybroker.producer_input import Message
@@ -13,20 +14,27 @@ from pybroker.record import Record
 
 __all__ = [
     "Admin",
+    "Assigned",
     "BatchResult",
     "Client",
     "Codec",
     "Consumer",
     "Delivery",
+    "GroupEvent",
+    "GroupMetadata",
     "Json",
     "KafkaError",
+    "Lost",
     "Message",
     "MsgPack",
+    "Position",
     "Producer",
     "Raw",
     "Record",
     "RecordMetadata",
+    "Revoked",
     "SendManyFailed",
+    "Slow",
     "Text",
     "TopicInfo",
     "TopicPartition",

@@ -62,7 +62,7 @@ class Client:
             connect_timeout=connect_timeout,
             frame_bytes_max=frame_bytes_max,
         )
-        self._metadata_max_age = metadata_max_age
+        self.metadata_max_age = metadata_max_age
         self._backoff = Backoff()
         self._topics: Counter[str] = Counter()
         self._creatable: Counter[str] = Counter()
@@ -249,7 +249,7 @@ class Client:
     def _time_to_next_refresh(self) -> float:
         """Seconds until metadata is asked for unasked: soon while somebody waits for a topic to appear."""
         is_complete = all(map(self._is_known, self._topics))
-        return self._metadata_max_age if is_complete else min(self._metadata_max_age, _ABSENT_TOPIC_INTERVAL)
+        return self.metadata_max_age if is_complete else min(self.metadata_max_age, _ABSENT_TOPIC_INTERVAL)
 
     async def _refresh_once(self) -> None:
         connection = await self.pool.any()

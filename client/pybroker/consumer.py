@@ -2,28 +2,41 @@
 
 Rules: records of a partition come in their order; partitions take turns. `position` is that of the next record which
 the application gets, and moves when it gets one. What is fetched ahead is bounded for each partition. An error of one
-partition is raised once, to who reads; the others go on.
+partition is raised once, to who reads; the others go on. With a group, the group says which partitions are read; what
+was finished and what is in hand is `reading.py`'s to know.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
-from pybroker.errors import Closed, KafkaError, NotFound
+from pybroker.errors import Closed, KafkaError, NotAssigned, NotFound
 from pybroker.fetched import Decoder
 from pybroker.fetcher import Fetcher, FetchSettings
+from pybroker.group.handover import COMMITTED_ONLY, StartInGroup
+from pybroker.group.member import GroupMember
+from pybroker.group.settings import (
+    CommitMode,
+    GroupEvent,
+    GroupMetadata,
+    GroupOptions,
+    GroupSettings,
+    Position,
+)
 from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition, TopicView
 from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import PartitionReader, Start, timestamp_of
+from pybroker.reading import Reading
 from pybroker.record import Record
+from pybroker.subscription import Subscription
 from pybroker.tasks import TaskOwner
 
 __all__ = ["Consumer", "ConsumerOptions"]
@@ -32,10 +45,11 @@ log = logging.getLogger("pybroker.consumer")
 
 _CHUNK_RECORDS: Final = 500
 _TIME_LIMIT: Final = 30.0
+_IDLE_IS_READY: Final = 1.0
 
 
-class ConsumerOptions(TypedDict, total=False):
-    """Keyword arguments of `Consumer` that tune it. Durations are seconds, sizes bytes."""
+class ConsumerOptions(GroupOptions, total=False):
+    """Keyword arguments of `Consumer` that tune it, besides those of its group. Durations are seconds, sizes bytes."""
 
     isolation: Literal["read_uncommitted", "read_committed"]
     max_wait: float
@@ -50,19 +64,28 @@ class ConsumerOptions(TypedDict, total=False):
 class Consumer:
     """Reads records: `async with Consumer("topic", start="earliest") as consumer: async for record in consumer: ...`.
 
-    `topics` are read whole, those that do not exist yet from when they do; `partitions` names single ones instead.
-    start: "latest" (default), "earliest", an offset, an offset from the end (-3: the last three), or an aware datetime.
+    `topics` are names, or patterns (`re.compile(...)`, of whole names); those that do not exist yet are read from when
+    they do. They are read whole, or shared with the other members of `group`; `partitions` names single ones instead.
+
+    start: "latest", "earliest", an offset, an offset from the end (-3: the last three), or an aware datetime. With a
+    group it is where to begin where the group has committed nothing, and can be "committed": that is an error then.
+    By default "latest", with a group "earliest".
+    commit: what is committed for the group, and when. "after": a record once the next is asked for, or the block ends
+    without an error (at least once). "before": a record before it is given out (at most once). "manual": what `commit`
+    is called for.
     isolation: "read_committed" leaves out what transactions have not committed. buffer_bytes: how much is fetched ahead
     of each partition.
     """
 
     def __init__(
         self,
-        *topics: str,
+        *topics: str | re.Pattern[str],
+        group: str | None = None,
         bootstrap: str | Sequence[str] = DEFAULT_BOOTSTRAP,
         client: Client | None = None,
         partitions: Iterable[tuple[str, int]] = (),
-        start: Start = "latest",
+        start: Start | Literal["committed"] | None = None,
+        commit: CommitMode = "after",
         key_codec: Codec[Any] | None = None,
         value_codec: Codec[Any] | None = None,
         **options: Unpack[ConsumerOptions],
@@ -70,12 +93,16 @@ class Consumer:
         self._given = [TopicPartition(*given) for given in partitions]
         if bool(topics) == bool(self._given):
             raise TypeError("Consumer(...) needs topics to read, or partitions=[(topic, partition), ...], one of them")
-        timestamp_of(start)  # raises for what cannot be one
+        if group is not None and self._given:
+            raise TypeError("the members of a group share whole topics: give topics, or partitions without a group")
+        self._start = _checked_start(start, group)
+        given: dict[str, Any] = {**options}
+        self._group_settings = _group_settings(group, commit, given)
         self._owns_client = client is None
         self.client = client if client is not None else Client(bootstrap)
-        self._topics = list(dict.fromkeys(topics or [tp.topic for tp in self._given]))
-        self._start: Start = start
-        given: dict[str, Any] = {**options}
+        self._subscription = Subscription(
+            self.client, topics or [tp.topic for tp in self._given], lambda: self._on_metadata(self.client.cluster)
+        )
         self._decoder = Decoder(
             key_codec or Raw(),
             value_codec or Raw(),
@@ -84,10 +111,11 @@ class Consumer:
         )
         self._settings = _settings(given, read_committed=self._decoder.read_committed)
         self._tasks = TaskOwner("consumer", lambda failure: self._more.set())
-        self._fetcher: Fetcher | None = None
         self._more = asyncio.Event()
-        self._turns: deque[PartitionReader] = deque()
+        self._reading: Reading | None = None
+        self._member: GroupMember | None = None
         self._seen: dict[str, UUID] = {}
+        self._first_counts: dict[str, int] = {}
         self._stop_listening = _nothing
 
     async def __aenter__(self) -> Consumer:
@@ -95,40 +123,68 @@ class Consumer:
         if self._owns_client:
             await self.client.open()
         self.client.check()
-        self._fetcher = Fetcher(
+        reset: Start | None = "latest" if self._start == "latest" else "earliest"
+        fetcher = Fetcher(
             self.client,
             self._tasks,
             self._settings,
             self._decoder,
             on_records=self._more.set,
-            reset="latest" if self._start == "latest" else "earliest",
+            reset=None if self._start == COMMITTED_ONLY else reset,
         )
+        reading = self._reading = Reading(fetcher, self._more)
         self._stop_listening = self.client.on_update(self._on_metadata)
-        self.client.track(self._topics)
+        self._subscription.open()
         for tp in self._given:
-            self._add(tp, self._start)
+            reading.add(tp, self._plain_start)
+        if self._group_settings is not None:
+            self._member = GroupMember(
+                self.client,
+                self._group_settings,
+                reading,
+                self._tasks,
+                topics=lambda: frozenset(self._subscription.names),
+                start=self._start_of,
+                on_change=self._more.set,
+            )
         self._on_metadata(self.client.cluster)
+        if self._subscription.patterns:
+            self._tasks.spawn("look for topics", self._subscription.look())
+        if self._member is not None:
+            self._member.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        await self._close(finishes=error is None)
 
     async def close(self) -> None:
-        """End. Harmless when repeated."""
-        fetcher, self._fetcher = self._fetcher, None
-        if fetcher is not None:
-            fetcher.stop()
-            self._stop_listening()
-            self.client.untrack(self._topics)
-        self._tasks.cancel()
+        """End: commit what is finished, where that is the consumer's to do, and leave the group. Harmless when
+        repeated."""
+        await self._close(finishes=True)
+
+    async def _close(self, *, finishes: bool) -> None:
+        reading, self._reading = self._reading, None
         self._more.set()
         try:
-            await self._tasks.close()
+            if reading is not None and self._member is not None:
+                if finishes:
+                    reading.one_at_a_time.put_down()
+                else:
+                    reading.one_at_a_time.let_be()
+                await self._member.close()
         finally:
-            if self._owns_client:
-                await self.client.close()
+            if reading is not None:
+                reading.fetcher.stop()
+                self._stop_listening()
+                self._subscription.close()
+            self._tasks.cancel()
+            try:
+                await self._tasks.close()
+            finally:
+                if self._owns_client:
+                    await self.client.close()
 
     # Reading.
 
@@ -137,9 +193,11 @@ class Consumer:
 
         Leaving the loop loses nothing: another one goes on with the next record.
         """
+        count = 1 if self._commits_before else _CHUNK_RECORDS
         while True:
-            reader, records = await self._next(_CHUNK_RECORDS)
+            reader, records = await self._next(count)
             reader.pending, reader.pending_at = records, 0
+            self._usable().one_at_a_time.take_up(reader, records, is_single=True)
             while reader.pending is records and reader.pending_at < len(records) and not reader.is_paused:
                 record = records[reader.pending_at]
                 reader.pending_at += 1
@@ -150,66 +208,88 @@ class Consumer:
         if max_records < 1:
             raise ValueError(f"max_records={max_records}: at least one")
         while True:
-            _, records = await self._next(max_records)
+            reader, records = await self._next(max_records)
+            self._usable().one_at_a_time.take_up(reader, records, is_single=False)
             yield records
 
     async def poll(self, max_records: int = 500, *, time_limit: float) -> list[Record]:
         """The next records of one partition; empty when none came within `time_limit` seconds."""
         try:
             async with asyncio.timeout(time_limit):
-                return (await self._next(max_records))[1]
+                reader, records = await self._next(max_records)
         except TimeoutError:
             return []
+        self._usable().one_at_a_time.take_up(reader, records, is_single=False)
+        return records
 
     async def _next(self, count: int) -> tuple[PartitionReader, list[Record]]:
+        hand = self._usable().one_at_a_time
+        if self._member is not None and hand.is_held_by_another:
+            raise TypeError(
+                "two tasks read one consumer of a group, so nobody can tell what is finished:"
+                " read in one task, or use consumer.stream(concurrency=...)"
+            )
+        hand.put_down()
         while True:
-            fetcher = self._usable()
-            for tp in list(fetcher.failures):
-                raise fetcher.failures.pop(tp)
-            for _ in range(len(self._turns)):
-                reader = self._turns[0]
-                self._turns.rotate(-1)
-                records = self._read(fetcher, reader, count)
-                if records:
-                    return reader, records
+            reading = self._usable()
+            failures = reading.fetcher.failures
+            for tp in list(failures):
+                raise failures.pop(tp)
+            found = reading.next(count)
+            if found is not None:
+                if not self._commits_before or await self._commit_before(reading, *found):
+                    return found
+                continue
             self._more.clear()
             await self._more.wait()
 
-    def _read(self, fetcher: Fetcher, reader: PartitionReader, count: int) -> list[Record]:
-        if reader.is_paused:
-            return []
-        if reader.pending_at < len(reader.pending):
-            records = reader.pending[reader.pending_at : reader.pending_at + count]
-            reader.pending_at += len(records)
-            return records
-        while reader.buffered:
-            records = reader.buffered[0].read(count)
-            if records:
-                return records
-            reader.drop_front()
-            fetcher.wake()
-        return []
+    @property
+    def _commits_before(self) -> bool:
+        return self._group_settings is not None and self._group_settings.commit == "before"
+
+    async def _commit_before(self, reading: Reading, reader: PartitionReader, records: list[Record]) -> bool:
+        """Whether these may be given out: their offsets are committed."""
+        assert self._member is not None
+        last = records[-1]
+        try:
+            await self._member.commit({reader.tp: Position(last.offset + 1, last.leader_epoch)}, _TIME_LIMIT)
+        except NotAssigned:
+            return False
+        except BaseException:
+            reading.give_back(reader, records)
+            raise
+        return True
 
     # Where it reads.
 
     @property
     def assignment(self) -> list[TopicPartition]:
         """The partitions that are read now."""
-        return sorted(self._usable().readers)
+        return sorted(self._usable().fetcher.readers)
 
     def position(self, topic: str, partition: int) -> int | None:
         """The offset of the next record that the application gets; None while it is not known."""
         return self._reader(topic, partition).position
 
+    def positions(self) -> dict[TopicPartition, Position]:
+        """What `commit()` would commit: of every partition that is read, where to go on after what the application
+        got."""
+        found: dict[TopicPartition, Position] = {}
+        for tp, reader in self._usable().fetcher.readers.items():
+            position = reader.position
+            if position is not None:
+                found[tp] = Position(position, reader.read_epoch)
+        return found
+
     def lag(self) -> dict[TopicPartition, int]:
         """How many records are left in each partition, as of the last fetch; those not known yet are left out."""
-        lags = {tp: reader.lag for tp, reader in self._usable().readers.items()}
+        lags = {tp: reader.lag for tp, reader in self._usable().fetcher.readers.items()}
         return {tp: lag for tp, lag in lags.items() if lag is not None}
 
     def seek(self, start: Start, partitions: Iterable[tuple[str, int]] | None = None) -> None:
         """Go on from elsewhere: an offset, an offset from the end, a time, "earliest" or "latest"; all by default."""
         timestamp_of(start)
-        fetcher = self._usable()
+        fetcher = self._usable().fetcher
         for reader in self._chosen(partitions):
             fetcher.failures.pop(reader.tp, None)
             reader.seek(start)
@@ -221,9 +301,11 @@ class Consumer:
             reader.is_paused = True
 
     def resume(self, partitions: Iterable[tuple[str, int]] | None = None) -> None:
+        reading = self._usable()
         for reader in self._chosen(partitions):
-            reader.is_paused = False
-        self._usable().wake()
+            if not reading.is_leaving(reader.tp):
+                reader.is_paused = False
+        reading.fetcher.wake()
         self._more.set()
 
     async def offsets(self, start: Start) -> dict[TopicPartition, int]:
@@ -233,7 +315,7 @@ class Consumer:
         """
         timestamp_of(start)
         by_node: dict[int, dict[TopicPartition, Start]] = {}
-        for tp in list(self._usable().readers):
+        for tp in list(self._usable().fetcher.readers):
             node = self.client.cluster.leader(tp)
             if node == NO_LEADER:
                 node = (await self.client.refresh()).leader(tp)
@@ -248,75 +330,185 @@ class Consumer:
         return found
 
     async def ready(self, time_limit: float = _TIME_LIMIT) -> None:
-        """Wait until every topic is there and it is known where to read. Raises `TimeoutError`, or what a partition
-        failed with."""
+        """Wait until every topic is there and it is known where to read; with a group, until this member has its part.
+
+        A member for which the group has nothing is ready when that has been so for a second. Raises `TimeoutError`, or
+        what a partition failed with.
+        """
         async with asyncio.timeout(time_limit):
             while True:
-                fetcher = self._usable()
+                fetcher = self._usable().fetcher
                 for tp in list(fetcher.failures):
                     raise fetcher.failures.pop(tp)
-                readers = fetcher.readers.values()
-                if self._seen.keys() >= set(self._topics) and all(reader.start is None for reader in readers):
-                    return
+                idle_for = None if self._member is None else self._member.idle_for()
+                if self._member is None or idle_for is not None:
+                    readers = fetcher.readers.values()
+                    is_known = all(reader.start is None for reader in readers)
+                    has_part = idle_for is None or bool(readers) or idle_for >= _IDLE_IS_READY
+                    if is_known and has_part and self._seen.keys() >= set(self._subscription.names):
+                        return
                 self._more.clear()
+                await self._wait_for_more(_IDLE_IS_READY / 4 if self._member is not None else None)
+
+    async def _wait_for_more(self, time_limit: float | None) -> None:
+        try:
+            async with asyncio.timeout(time_limit):
                 await self._more.wait()
+        except TimeoutError:
+            pass
+
+    # In a group.
+
+    async def commit(
+        self,
+        what: Record | Mapping[tuple[str, int], int | Position] | None = None,
+        *,
+        time_limit: float = _TIME_LIMIT,
+    ) -> None:
+        """Commit now: all that the application got; a record and those before it in its partition; or offsets to go on
+        from, by (topic, partition).
+
+        The last two only with commit="manual". Raises `NotAssigned` for what belongs to another member by now.
+        """
+        reading, member = self._usable(), self._in_group()
+        if what is None:
+            reading.one_at_a_time.mark_done()
+            await member.commit(member.committed.news(self.positions()), time_limit)
+            return
+        if member.settings.commit != "manual":
+            raise ValueError(f"with commit={member.settings.commit!r} the consumer decides what is committed")
+        await member.commit(_positions_of(what), time_limit)
+
+    async def committed(
+        self, partitions: Iterable[tuple[str, int]] | None = None, *, time_limit: float = _TIME_LIMIT
+    ) -> dict[TopicPartition, Position | None]:
+        """What the group has committed for these partitions, by default those that this member reads; None: nothing."""
+        wanted = self._usable().fetcher.readers if partitions is None else partitions
+        return await self._in_group().committed.fetch([TopicPartition(*tp) for tp in wanted], time_limit=time_limit)
+
+    @property
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group now."""
+        return self._in_group().metadata
+
+    @property
+    def group_protocol(self) -> str:
+        """The protocol of this membership: "consumer" (KIP-848) or "classic"."""
+        return self._in_group().protocol
+
+    def events(self) -> AsyncIterator[GroupEvent]:
+        """What happens to the membership from now on: `Assigned`, `Revoked`, `Lost`, `Slow`. Ends with the consumer."""
+        return self._in_group().events.listen()
 
     # Inside.
 
-    def _usable(self) -> Fetcher:
+    def _usable(self) -> Reading:
         self._tasks.check()
-        if self._fetcher is None:
+        if self._reading is None:
             raise Closed("the consumer is not open: use it in `async with Consumer(...) as consumer:`")
         self.client.tasks.check()
-        return self._fetcher
+        if self._member is not None:
+            self._member.check()
+        return self._reading
+
+    def _in_group(self) -> GroupMember:
+        self._usable()
+        if self._member is None:
+            raise TypeError("this consumer has no group: Consumer(..., group=...) has one")
+        return self._member
 
     def _reader(self, topic: str, partition: int) -> PartitionReader:
-        reader = self._usable().readers.get(TopicPartition(topic, partition))
+        reader = self._usable().fetcher.readers.get(TopicPartition(topic, partition))
         if reader is None:
             raise NotFound(f"{topic}-{partition} is not read by this consumer")
         return reader
 
     def _chosen(self, partitions: Iterable[tuple[str, int]] | None) -> list[PartitionReader]:
         if partitions is None:
-            return list(self._usable().readers.values())
+            return list(self._usable().fetcher.readers.values())
         return [self._reader(*given) for given in partitions]
 
-    def _add(self, tp: TopicPartition, start: Start) -> None:
-        assert self._fetcher is not None
-        reader = self._fetcher.readers[tp] = PartitionReader(tp, start)
-        self._turns.append(reader)
+    @property
+    def _plain_start(self) -> Start:
+        assert self._start != COMMITTED_ONLY
+        return self._start  # type: ignore[return-value]
+
+    def _start_of(self, tp: TopicPartition) -> StartInGroup:
+        """Where to begin where the group has committed nothing. Of partitions that came while this member was there
+        nothing was missed."""
+        is_new = tp.partition >= self._first_counts.get(tp.topic, tp.partition + 1)
+        return "earliest" if is_new and self._start == "latest" else self._start
 
     def _on_metadata(self, cluster: ClusterView) -> None:
-        fetcher = self._fetcher
-        if fetcher is None:
+        reading = self._reading
+        if reading is None:
             return
-        for name in self._topics:
+        for name in self._subscription.names:
             view = cluster.topic(name)
             if view is None or not view.exists:
                 continue
             if self._seen.get(name, view.topic_id) != view.topic_id:
-                self._start_anew(fetcher, view)
-            if not self._given:
+                self._start_anew(reading, view)
+            if not self._given and self._group_settings is None:
                 # Partitions that come later are read from their beginning, whatever `start` is: nothing was missed.
-                start = "earliest" if name in self._seen else self._start
+                start = "earliest" if name in self._seen else self._plain_start
                 for partition in view.partitions:
                     tp = TopicPartition(name, partition.index)
-                    if tp not in fetcher.readers:
-                        self._add(tp, start)
+                    if tp not in reading.fetcher.readers:
+                        reading.add(tp, start)
+            self._first_counts.setdefault(name, len(view.partitions))
             self._seen[name] = view.topic_id
-        fetcher.wake()
+        if self._group_settings is None and not self._given:
+            names = set(self._subscription.names)
+            reading.remove([tp for tp in reading.fetcher.readers if tp.topic not in names])
+        if self._member is not None:
+            self._member.on_metadata()
+        reading.fetcher.wake()
         self._more.set()
 
-    def _start_anew(self, fetcher: Fetcher, topic: TopicView) -> None:
+    def _start_anew(self, reading: Reading, topic: TopicView) -> None:
         """The topic was deleted and made again: what is there now is another one's, and nothing of it was read yet."""
         log.warning("topic %s was deleted and made again: reading it from its beginning", topic.name)
-        for reader in [each for each in fetcher.readers.values() if each.tp.topic == topic.name]:
-            fetcher.failures.pop(reader.tp, None)
+        self._first_counts[topic.name] = 0
+        readers = reading.fetcher.readers
+        for reader in [each for each in readers.values() if each.tp.topic == topic.name]:
+            reading.fetcher.failures.pop(reader.tp, None)
             if self._given or reader.tp.partition < len(topic.partitions):
                 reader.seek("earliest")
-            else:
-                del fetcher.readers[reader.tp]
-                self._turns.remove(reader)
+            elif self._group_settings is None:
+                reading.remove([reader.tp])
+        if self._member is not None:
+            self._member.committed.forget([tp for tp in readers if tp.topic == topic.name])
+
+
+def _checked_start(start: Start | Literal["committed"] | None, group: str | None) -> StartInGroup:
+    if start is None:
+        return "latest" if group is None else "earliest"
+    if start == COMMITTED_ONLY:
+        if group is None:
+            raise ValueError("start='committed' needs a group")
+        return start
+    timestamp_of(start)
+    return start
+
+
+def _group_settings(group: str | None, commit: CommitMode, given: dict[str, Any]) -> GroupSettings | None:
+    """Takes the options of the group out of `given`."""
+    options = {name: given.pop(name) for name in list(given) if name in GroupOptions.__annotations__}
+    if group is not None:
+        return GroupSettings(group, commit, rack=given.get("rack", ""), **options)
+    if options or commit != "after":
+        raise TypeError(f"{', '.join(sorted(options)) or 'commit'}: for consumers with a group")
+    return None
+
+
+def _positions_of(what: Record | Mapping[tuple[str, int], int | Position]) -> dict[TopicPartition, Position]:
+    if isinstance(what, Record):
+        return {what.topic_partition: Position(what.offset + 1, what.leader_epoch)}
+    return {
+        TopicPartition(*tp): position if isinstance(position, Position) else Position(position)
+        for tp, position in what.items()
+    }
 
 
 def _is_committed(isolation: str) -> bool:

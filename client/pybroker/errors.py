@@ -22,6 +22,7 @@ __all__ = [
     "Fatal",
     "Fenced",
     "KafkaError",
+    "NotAssigned",
     "NotFound",
     "OffsetOutOfRange",
     "Rejected",
@@ -76,6 +77,10 @@ class Closed(Fatal):
 
 class UnsupportedVersion(Fatal):
     """The broker does not speak a version that this operation needs."""
+
+
+class NotAssigned(KafkaError):
+    """The group has given the partitions to another member: what this one did not commit is processed again there."""
 
 
 class NotFound(KafkaError):
@@ -143,7 +148,10 @@ _KINDS: dict[ErrorCode, type[KafkaError]] = {
     ErrorCode.PRODUCER_FENCED: Fenced,
     ErrorCode.INVALID_PRODUCER_EPOCH: Fenced,
     ErrorCode.FENCED_INSTANCE_ID: Fenced,
-    ErrorCode.FENCED_MEMBER_EPOCH: Fenced,
+    ErrorCode.FENCED_MEMBER_EPOCH: NotAssigned,
+    ErrorCode.UNKNOWN_MEMBER_ID: NotAssigned,
+    ErrorCode.ILLEGAL_GENERATION: NotAssigned,
+    ErrorCode.STALE_MEMBER_EPOCH: NotAssigned,
     ErrorCode.UNSUPPORTED_VERSION: UnsupportedVersion,
     ErrorCode.OFFSET_OUT_OF_RANGE: OffsetOutOfRange,
     ErrorCode.CORRUPT_MESSAGE: CorruptData,

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from pybroker.client import Client
 from pybroker.connection import BrokerConnection
-from pybroker.errors import Closed, CorruptData, KafkaError, error_for
+from pybroker.errors import Closed, CorruptData, KafkaError, OffsetOutOfRange, error_for
 from pybroker.fetched import Decoder, Fetched
 from pybroker.metadata import NO_LEADER, ZERO_ID, Broker, TopicPartition
 from pybroker.offsets import ask_offsets
@@ -69,8 +69,9 @@ class Fetcher:
         decoder: Decoder,
         *,
         on_records: Callable[[], None],
-        reset: Start,
+        reset: Start | None,
     ) -> None:
+        """`reset`: where to go on when an offset is not there any more; None makes that an error."""
         self.readers: dict[TopicPartition, PartitionReader] = {}
         self.failures: dict[TopicPartition, KafkaError] = {}
         """What the application must hear of, by partition."""
@@ -294,6 +295,12 @@ class Fetcher:
             self.failures[reader.tp] = error
 
     def _on_out_of_range(self, reader: PartitionReader) -> None:
+        if self._reset is None:
+            self.failures[reader.tp] = OffsetOutOfRange(
+                f"{reader.tp}: offset {reader.fetch_offset} is not there any more (deleted by retention or truncated)",
+                code=ErrorCode.OFFSET_OUT_OF_RANGE,
+            )
+            return
         log.warning(
             "%s: offset %d is not there any more (deleted by retention or truncated): going on at %s",
             reader.tp,

@@ -40,6 +40,7 @@ class PartitionReader:
         "not_before",
         "pending",
         "pending_at",
+        "read_epoch",
         "start",
         "tp",
     )
@@ -55,6 +56,8 @@ class PartitionReader:
         self.pending_at = 0
         """Records that were decoded, and how many of them the application got."""
         self.last_epoch = -1
+        self.read_epoch = -1
+        """The leader epoch of the last record that the application got."""
         self.high_watermark = -1
         self.log_start_offset = -1
         self.generation = 0
@@ -92,6 +95,15 @@ class PartitionReader:
         self.start = start
         if isinstance(start, int) and start >= 0:
             self._go_to(start)
+
+    def await_offset(self) -> None:
+        """Neither fetch nor ask for anything until `found`, or `seek`: somebody else finds out where to begin."""
+        self.is_asking = True
+
+    def found_committed(self, offset: int, leader_epoch: int) -> None:
+        """Begin at a committed offset; the record before it was of this leader epoch (-1: not told)."""
+        self.last_epoch = self.read_epoch = leader_epoch
+        self.found(offset)
 
     def found(self, offset: int) -> None:
         """What `start` means as an offset."""

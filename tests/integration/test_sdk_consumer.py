@@ -92,7 +92,11 @@ async def test_an_offset_that_is_not_there_is_answered_with_the_nearest_end(
         ({"start": "begining"}, ValueError, "start='begining': it can be 'earliest', 'latest'"),
         ({"start": datetime(2024, 1, 1)}, ValueError, "no time zone"),
         ({"isolation": "serializable"}, ValueError, "'read_uncommitted' or 'read_committed'"),
-        ({"group": "g"}, TypeError, "Consumer has no option group"),
+        ({"grupo": "g"}, TypeError, "Consumer has no option grupo"),
+        ({"instance_id": "i"}, TypeError, "instance_id: for consumers with a group"),
+        ({"start": "committed"}, ValueError, "needs a group"),
+        ({"group": "g", "commit": "later"}, ValueError, "'after', 'before', 'manual'"),
+        ({"group": "g", "assignors": ("sticky",)}, ValueError, "'range', 'roundrobin', 'cooperative-sticky'"),
         ({"partitions": [("t", 0)]}, TypeError, "one of them"),
     ],
 )

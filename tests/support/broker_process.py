@@ -67,7 +67,7 @@ class BrokerProcess:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=ROOT,
-                env={**_without_settings(os.environ), "PYTHONPATH": path, **self._environment},
+                env={**without_settings(os.environ), "PYTHONPATH": path, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -171,7 +171,7 @@ def free_port() -> int:
         return port
 
 
-def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without the settings of somebody's own broker."""
     return {
         key: value

@@ -22,7 +22,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "consume": ("consume:consume", "Print records."),
     "log": ("log_dump:log", "Look into segment files."),
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
+    "bench": ("bench:bench", "Measure a broker, and check every record meanwhile."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
+    "health": ("health:health", "Ask a broker whether it serves; for HEALTHCHECK and probes."),
     "version": ("version:version", "Print versions."),
 }
 """By name: where the command lives below this package, and its line in the help."""

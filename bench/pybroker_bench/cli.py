@@ -1,0 +1,183 @@
+"""`pybroker bench`: the commands of the load generator.
+
+Rules: a measurement that found a fault in what it read ends with exit code 1, whatever its rates. Results go to
+standard output, progress and notes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pybroker_bench.builtin import SCENARIOS, fields_of
+from pybroker_bench.errors import EXIT_FAILED, EXIT_USAGE, BenchError
+from pybroker_bench.live import watching
+from pybroker_bench.scenario import CLIENTS, FIELDS, Scenario, from_mapping, load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def bench() -> None:
+    """Measure a broker, pybroker or any Kafka, and check every record meanwhile."""
+
+
+@bench.command()
+def scenarios() -> None:
+    """List the built-in scenarios, and the fields of a scenario file."""
+    for name, (summary, _) in SCENARIOS.items():
+        click.echo(f"{name:18} {summary}")
+    click.echo("\nFields of a scenario file (YAML, OpenMessaging's names):")
+    for name, each in FIELDS.items():
+        default = {} if name == "topicConfig" else each.default
+        click.echo(f"  {name:28} {json.dumps(default):12} {each.metadata['help']}".rstrip())
+
+
+@bench.command()
+@click.argument("scenario")
+@click.option("-b", "--bootstrap", metavar="HOST:PORT", help="A broker that runs; without it a pybroker is started.")
+@click.option("--client", type=click.Choice(CLIENTS), help="What drives the broker.")
+@click.option("--acks", type=click.Choice(["all", "1", "0"]))
+@click.option("--rate", type=float, help="Records per second of all producers; 0: as fast as it goes.")
+@click.option("--duration", type=float, metavar="SECONDS")
+@click.option("--warmup", type=float, metavar="SECONDS")
+@click.option("--seed", type=int)
+@click.option("--verify/--no-verify", default=None, help="Check every record (default), or only count: pure speed.")
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Any other field; repeatable.")
+@click.option("--durability", type=click.Choice(["fsync", "page-cache"]), help="Of the broker that is started.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True), help="Write the result here.")
+@click.option("--keep-topics", is_flag=True, help="Leave the records there.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(
+    scenario: str,
+    bootstrap: str | None,
+    changes: tuple[str, ...],
+    durability: str | None,
+    json_path: str | None,
+    keep_topics: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Run SCENARIO: a built-in name (see `scenarios`) or a YAML file.
+
+    \b
+    pybroker bench run throughput
+    pybroker bench run latency -b kafka:9092 --client confluent-kafka --rate 50000
+    """
+    chosen = chosen_scenario(scenario, options, changes)
+    with target_broker(bootstrap, durability) as (address, local):
+        report = measured(chosen, address, local, keeps_topics=keep_topics, is_quiet=quiet)
+    show(report, json_path)
+    if not report["is_clean"]:
+        raise BenchError("records were lost, duplicated, reordered or corrupted", code=EXIT_FAILED)
+
+
+def chosen_scenario(name: str, options: dict[str, Any], changes: tuple[str, ...]) -> Scenario:
+    """The scenario of this name or file, with what the command line changes. Raises BenchError."""
+    path = Path(name)
+    given = {"name": path.stem, **load(path)} if path.is_file() else fields_of(name)
+    names = {
+        "client": "client",
+        "acks": "acks",
+        "rate": "producerRate",
+        "seed": "seed",
+        "verify": "verify",
+        "duration": "testDurationSeconds",
+        "warmup": "warmupDurationSeconds",
+    }
+    given |= {names[key]: value for key, value in options.items() if value is not None}
+    for change in changes:
+        field, equals, text = change.partition("=")
+        if not equals:
+            raise BenchError(f"--set {change!r} is not FIELD=VALUE", code=EXIT_USAGE)
+        given[field] = _value(text)
+    return from_mapping(given)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@contextlib.contextmanager
+def target_broker(bootstrap: str | None, durability: str | None) -> Iterator[tuple[str, Any]]:
+    """(address, the broker if it was started for this)."""
+    if bootstrap is not None:
+        if durability is not None:
+            raise BenchError("--durability is for a broker that is started here", code=EXIT_USAGE)
+        yield bootstrap, None
+        return
+    from pybroker_bench.target import local_pybroker
+
+    with local_pybroker("--durability", durability or "fsync") as local:
+        yield local.bootstrap, local
+
+
+def measured(
+    scenario: Scenario, address: str, local: Any, *, name: str = "", keeps_topics: bool = False, is_quiet: bool = False
+) -> dict[str, Any]:
+    """Runs a scenario against a broker; the report. Raises BenchError when it could not be carried out."""
+    import uvloop
+
+    from pybroker_bench.measure import Measurement
+    from pybroker_bench.report import report_of
+    from pybroker_bench.series import Series
+    from pybroker_bench.target import learn
+
+    series = Series()
+
+    async def work() -> dict[str, Any]:
+        target = await learn(name or ("pybroker" if local else "the broker"), address, local)
+        outcome = await Measurement(scenario, target, progress, keeps_topics=keeps_topics).run()
+        return report_of(outcome, series.to_json())
+
+    with (
+        watching(scenario.name, series, is_quiet=is_quiet) as progress,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(work())
+
+
+def show(report: dict[str, Any], json_path: str | None) -> None:
+    """The table on standard output, and the JSON where it is wanted (`-`: instead of the table)."""
+    from pybroker_bench.tables import lines_of
+
+    if json_path == "-":
+        click.echo(json.dumps(report))
+        return
+    for line in lines_of(report):
+        click.echo(line)
+    if json_path:
+        Path(json_path).write_text(json.dumps(report, indent=1) + "\n")
+
+
+@bench.command()
+@click.option("-b", "--bootstrap", metavar="HOST:PORT", help="A broker that runs; without it a pybroker is started.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of requests.")
+def groups(bootstrap: str | None, rounds: int, scale: float) -> None:
+    """What consumer groups cost: commits, heartbeats, 1,000 groups, a large rebalance."""
+    from uuid import uuid4
+
+    from pybroker import Admin
+    from pybroker_bench.groups_table import lines_of
+    from pybroker_bench.target import admin_client, learn
+
+    topic = f"bench-groups-{uuid4().hex[:8]}"
+
+    async def prepare(address: str, local: Any) -> Any:
+        target = await learn("pybroker", address, local)
+        async with admin_client(address) as client, Admin(client=client) as admin:
+            await admin.create_topic(topic, partitions=4)
+        return target
+
+    with target_broker(bootstrap, None) as (address, local):
+        target = asyncio.run(prepare(address, local))
+        for line in lines_of(target, topic, rounds, scale):
+            click.echo(line)
