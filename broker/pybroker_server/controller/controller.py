@@ -43,7 +43,6 @@ from pybroker_server.controller.partition_requests import (
     W,
     decide_election,
     decide_move,
-    in_rounds,
     plan_wishes,
 )
 from pybroker_server.controller.topics import (
@@ -270,7 +269,7 @@ class Controller:
 
     async def _grant(self, wishes: Sequence[W], decide: Decide[W]) -> Outcomes:
         granted: Outcomes = []
-        for some in in_rounds(wishes, self._store.max_operations_per_commit):
+        for some in _chunks(wishes, self._store.max_operations_per_commit):
             outcomes: Outcomes = []
             await self.change(partial(plan_wishes, wishes=some, decide=decide, outcomes=outcomes))
             granted += outcomes

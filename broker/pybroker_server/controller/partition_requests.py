@@ -1,7 +1,7 @@
 """What clients ask of single partitions: another leader, or other brokers.
 
 Rules of this file: pure. Each wish is answered for itself, with Kafka's code and words; one change carries out many of
-them, though not two of one partition: the second is decided on what the first has made.
+them. All are decided on the same image, as in Kafka: of two for one partition the last that changes anything counts.
 """
 
 from __future__ import annotations
@@ -50,24 +50,10 @@ Outcomes = list[KafkaError | None]
 """One for each wish, in their order; None: granted."""
 
 
-def in_rounds(wishes: Sequence[W], size: int) -> list[list[W]]:
-    """At most `size` together, and never two of one partition."""
-    rounds: list[list[W]] = []
-    seen: set[tuple[str, int]] = set()
-    for wish in wishes:
-        key = (wish.topic, wish.index)
-        if not rounds or key in seen or len(rounds[-1]) >= size:
-            rounds.append([])
-            seen.clear()
-        rounds[-1].append(wish)
-        seen.add(key)
-    return rounds
-
-
 def plan_wishes(image: MetadataImage, wishes: Sequence[W], decide: Decide[W], outcomes: Outcomes) -> Change:
     """The change that grants what can be granted; `outcomes` is filled anew."""
     outcomes.clear()
-    change = Change()
+    made: dict[bytes, tuple[PartitionImage, PartitionImage]] = {}
     for wish in wishes:
         try:
             topic, after = decide(image, wish)
@@ -77,10 +63,11 @@ def plan_wishes(image: MetadataImage, wishes: Sequence[W], decide: Decide[W], ou
         outcomes.append(None)
         before = topic.partitions[wish.index]
         if after is not before:
-            key = partition_key(topic.topic_id, wish.index)
-            change.compares.append(Compare(key, before.mod_revision))
-            change.puts.append(Put(key, encode_partition(after)))
-    return change
+            made[partition_key(topic.topic_id, wish.index)] = before, after
+    return Change(
+        compares=[Compare(key, before.mod_revision) for key, (before, _) in made.items()],
+        puts=[Put(key, encode_partition(after)) for key, (_, after) in made.items()],
+    )
 
 
 def decide_election(

@@ -38,8 +38,10 @@ async def handle_alter_partition_reassignments(
         return AlterPartitionReassignmentsResponse(
             allow_replication_factor_change=allows, error_code=error.code, error_message=error.message
         )
+    # Kafka has a text, an empty one, only when it is asked nothing.
+    text = None if request.topics else ""
     return AlterPartitionReassignmentsResponse(
-        allow_replication_factor_change=allows, error_message=None, responses=_results(request, outcomes)
+        allow_replication_factor_change=allows, error_message=text, responses=_results(request, outcomes)
     )
 
 
