@@ -30,6 +30,8 @@ from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -97,6 +99,9 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self._markers: MarkerWriter | None = None
+        self._transactions: Transactions | None = None
+        self._producer_ids: ProducerIdAllocator | None = None
         self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
@@ -132,6 +137,7 @@ class Broker:
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
         replicas = self._open_partitions(publisher)
+        self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
         self._serve(self._make_services(publisher, control.controller, cluster_id))
 
@@ -265,10 +271,6 @@ class Broker:
         self._logs.on_directory_failure(replicas.on_logs_failed)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
-        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
-        self._groups.on_image(MetadataImage(), publisher.image)
-        publisher.subscribe(self._groups.on_image)
-        publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
@@ -277,9 +279,24 @@ class Broker:
         self._cleaner.start()
         return replicas
 
+    def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
+        runtime, replicas = self._runtime, self._replicas
+        assert replicas is not None
+        self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
+        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        for on_image in (self._groups.on_image, self._transactions.on_image):
+            on_image(MetadataImage(), publisher.image)
+            publisher.subscribe(on_image)
+        publisher.subscribe(self._on_image)
+
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self._markers is not None
+        assert self._transactions is not None
+        assert self._producer_ids is not None
         assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
@@ -291,8 +308,10 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            markers=self._markers,
+            transactions=self._transactions,
+            producer_ids=self._producer_ids,
             peers=self.peers,
-            producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -373,6 +392,8 @@ class Broker:
             self._replicas.on_config(self.config)
         if self._groups is not None:
             self._groups.on_config(self.config)
+        if self._transactions is not None:
+            self._transactions.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -399,8 +420,7 @@ class Broker:
             bound.close()
         await self.admin.stop()
         self._loop_lag.stop()
-        if self._groups is not None:
-            self._groups.stop()
+        self._stop_coordinators()
         if self.peers is not None:
             self.peers.close()
         if self._hub is not None:
@@ -419,6 +439,11 @@ class Broker:
         if self._store is not None:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
+
+    def _stop_coordinators(self) -> None:
+        for coordinator in (self._groups, self._transactions):
+            if coordinator is not None:
+                coordinator.stop()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()

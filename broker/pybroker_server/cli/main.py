@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("config_explain:config", "Explain every setting: its value and where it comes from."),
     "bench": ("bench:bench", "Measure a broker, and check every record meanwhile."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
+    "top": ("top:top", "Watch brokers, topics and groups: rates, latencies, lag."),
     "health": ("health:health", "Ask a broker whether it serves; for HEALTHCHECK and probes."),
     "version": ("version:version", "Print versions."),
 }

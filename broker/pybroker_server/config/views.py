@@ -115,6 +115,10 @@ class BrokerConfig:
     group_consumer_regex_refresh_interval_ms: int
 
     transaction_max_timeout_ms: int
+    transactional_id_expiration_ms: int
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int
+    transaction_remove_expired_transaction_cleanup_interval_ms: int
+    transaction_state_log_load_buffer_size: int
 
     broker_session_timeout_ms: int
     broker_heartbeat_interval_ms: int

@@ -116,8 +116,12 @@ class Partition:
         now_ms: int,
         wall_ms: int,
         origin: AppendOrigin = AppendOrigin.CLIENT,
+        *,
+        transaction_version: int = 0,
     ) -> AppendInfo:
         """Appends one batch as leader, by default a client's; offset and leader epoch are written into `records`.
+
+        `transaction_version` says which rules hold for a batch or marker of a transaction (KIP-890).
 
         Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
         """
@@ -128,7 +132,9 @@ class Partition:
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
         log = self.log
         try:
-            info = log.append_as_leader(records, state.leader_epoch, wall_ms, origin=origin)
+            info = log.append_as_leader(
+                records, state.leader_epoch, wall_ms, origin=origin, transaction_version=transaction_version
+            )
         except OSError as error:
             self.go_offline(error)
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error

@@ -45,7 +45,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "connection_refused": "A peer did something for which its connection was closed.",
     "control_batch_unreadable": "A control batch in a log is damaged; its transaction's end is not known.",
     "controller_change_failed": "The controller could not change what had to be changed, and tries again.",
-    "coordinator_loaded": "The state of an internal topic's partition was read; its groups are served here now.",
+    "coordinator_loaded": "The state of an internal topic's partition was read, and is served here now.",
     "coordinator_not_loaded": "An internal topic's partition could not be read; it is offline until a restart.",
     "coordinator_records_damaged": "Records of an internal topic could not be decoded and were skipped.",
     "dynamic_config_refused": "A setting that was changed while the cluster ran is not valid here and left out.",
@@ -75,6 +75,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "shutdown_not_announced": "A stopping broker could not tell the metadata store; others find out by its lease.",
     "stray_log_deleted": "A log of a topic that was deleted while this broker was away is deleted.",
     "topic_auto_creation_failed": "A client named a topic that does not exist and that could not be created.",
+    "transaction_markers_refused": "A partition knows a later coordinator of a transaction: this one sends no more.",
+    "transaction_timed_out": "A transaction was open for longer than its producer asked for, and is aborted.",
 }
 """Every event name with what it means, by name."""
 
