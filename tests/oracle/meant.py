@@ -96,6 +96,7 @@ _BETTER_CODES: Final = (
             ("fetch-isolation-*", "*.error_code"),
             ("list-offsets-isolation-unknown", "*.error_code"),
             ("incremental-alter-*-operation", "*.error_code"),
+            ("group-config-unknown-operation", "*.error_code"),
         )
     ),
     Meant(
@@ -105,6 +106,7 @@ _BETTER_CODES: Final = (
         "INCONSISTENT_GROUP_PROTOCOL where Kafka fails with UNKNOWN_SERVER_ERROR",
     ),
     Meant("incremental-alter-*-operation", "*.error_message", "<text>", "the same, with a reason"),
+    Meant("group-config-unknown-operation", "*.error_message", "<text>", "the same, with a reason"),
     Meant("create-partitions-a-billion", "*.error_code", 44, "POLICY_VIOLATION where Kafka runs out of memory"),
     Meant("create-partitions-a-billion", "*.error_message", "<text>", "the same, with a reason"),
     Meant("alter-configs-same-topic-twice", "0.*", ANYTHING, "refused, where Kafka never answers"),
@@ -183,6 +185,12 @@ _BATCHES: Final = (
 )
 
 _GROUPS: Final = (
+    Meant(
+        "offset-fetch-consumer-group-as-nobody-with-epoch",
+        "*.groups.0.error_code",
+        25,
+        "UNKNOWN_MEMBER_ID where Kafka fails with UNKNOWN_SERVER_ERROR",
+    ),
     Meant(
         "group-is-upgraded-before-its-assignment",
         "*.topic_partitions.0.partitions.0",

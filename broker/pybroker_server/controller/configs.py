@@ -1,7 +1,7 @@
 """Changes of configuration overrides, as changes of metadata.
 
 Rules of this file: pure. What a value may be, and what an operation does to it, is `config/dynamic.py`'s
-business; here it becomes a compare-and-swap of the whole set of overrides of one topic or broker.
+business; here it becomes a compare-and-swap of the whole set of overrides of one topic, group or broker.
 
 With another min.insync.replicas a leader may commit what its eligible leader replicas do not have, so in the same
 commit they are forgotten, wherever there is a leader.
@@ -19,8 +19,10 @@ from pybroker_server.config.dynamic import (
     Alteration,
     ConfigRequestError,
     alter_broker,
+    alter_group,
     alter_topic,
     replace_broker,
+    replace_group,
     replace_topic,
 )
 from pybroker_server.config.values import ConfigError
@@ -32,6 +34,7 @@ from pybroker_server.metadata.keys import (
     decode_config,
     encode_config,
     encode_partition,
+    group_config_key,
     partition_key,
     topic_config_key,
     topic_key,
@@ -55,7 +58,14 @@ class BrokerResource:
     node_id: int
 
 
-Resource = TopicResource | BrokerResource
+@dataclass(frozen=True, slots=True)
+class GroupResource:
+    """A group of any kind, which need not exist."""
+
+    group_id: str
+
+
+Resource = TopicResource | BrokerResource | GroupResource
 
 
 def plan_alter(
@@ -64,6 +74,8 @@ def plan_alter(
     """IncrementalAlterConfigs of one resource (KIP-339)."""
     if isinstance(resource, TopicResource):
         return _topic_change(image, resource, lambda current: alter_topic(current, alterations, config))
+    if isinstance(resource, GroupResource):
+        return _group_change(image, resource, lambda current: alter_group(current, alterations, config))
     cluster_wide = resource.node_id == CLUSTER_DEFAULT
     return _broker_change(
         image, resource, lambda current: alter_broker(current, alterations, config, cluster_wide=cluster_wide)
@@ -76,6 +88,8 @@ def plan_replace(
     """AlterConfigs of one resource: what is not named goes back to its default."""
     if isinstance(resource, TopicResource):
         return _topic_change(image, resource, lambda _: replace_topic(values, config))
+    if isinstance(resource, GroupResource):
+        return _group_change(image, resource, lambda _: replace_group(values, config))
     cluster_wide = resource.node_id == CLUSTER_DEFAULT
     return _broker_change(image, resource, lambda _: replace_broker(values, config, cluster_wide=cluster_wide))
 
@@ -107,6 +121,15 @@ def _topic_change(image: MetadataImage, resource: TopicResource, new_overrides: 
         if _wants_min_isr(change, key) != topic.configs.get(MIN_ISR):
             _forget_eligible(change, [topic])
     return change
+
+
+def _group_change(image: MetadataImage, resource: GroupResource, new_overrides: NewOverrides) -> Change:
+    return _override_change(
+        group_config_key(resource.group_id),
+        image.group_configs.get(resource.group_id, {}),
+        image.group_configs_mod_revision.get(resource.group_id, 0),
+        new_overrides,
+    )
 
 
 def _broker_change(image: MetadataImage, resource: BrokerResource, new_overrides: NewOverrides) -> Change:
