@@ -27,9 +27,12 @@ from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.brokers import Return
 from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
@@ -97,6 +100,9 @@ class Broker:
         self._hub: ConnectionHub | None = None
         self._replicas: ReplicaManager | None = None
         self._groups: GroupCoordinator | None = None
+        self._markers: MarkerWriter | None = None
+        self._transactions: Transactions | None = None
+        self._producer_ids: ProducerIdAllocator | None = None
         self.peers: Peers | None = None
         self._housekeeper: Housekeeper | None = None
         self._cleaner: Cleaner | None = None
@@ -131,7 +137,8 @@ class Broker:
         self._take_dynamic(publisher.image)
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
-        replicas = self._open_partitions(publisher)
+        replicas = self._open_partitions(publisher, control.controller, self.peers)
+        self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
         self._serve(self._make_services(publisher, control.controller, cluster_id))
 
@@ -248,7 +255,7 @@ class Broker:
         publisher.subscribe(peers.on_image)
         return peers
 
-    def _open_partitions(self, publisher: MetadataPublisher) -> ReplicaManager:
+    def _open_partitions(self, publisher: MetadataPublisher, controller: Controller, peers: Peers) -> ReplicaManager:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
         self._flusher = flusher
@@ -263,12 +270,11 @@ class Broker:
         )
         self._replicas = replicas
         self._logs.on_directory_failure(replicas.on_logs_failed)
+        if self.config.inter_broker_listener is not None:
+            changes = IsrChanges(controller, runtime, lambda: self.config)
+            replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
-        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
-        self._groups.on_image(MetadataImage(), publisher.image)
-        publisher.subscribe(self._groups.on_image)
-        publisher.subscribe(self._on_image)
         self._housekeeper = Housekeeper(
             self._logs, self.config, runtime, self._high_watermarks, replicas.persist_log_starts
         )
@@ -277,9 +283,24 @@ class Broker:
         self._cleaner.start()
         return replicas
 
+    def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
+        runtime, replicas = self._runtime, self._replicas
+        assert replicas is not None
+        self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
+        self._groups = group_coordinator(replicas, self.config, runtime.entropy)
+        self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
+        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        for on_image in (self._groups.on_image, self._transactions.on_image):
+            on_image(MetadataImage(), publisher.image)
+            publisher.subscribe(on_image)
+        publisher.subscribe(self._on_image)
+
     def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
+        assert self._markers is not None
+        assert self._transactions is not None
+        assert self._producer_ids is not None
         assert self.peers is not None
         runtime = self._runtime
         self._services = Services(
@@ -291,8 +312,10 @@ class Broker:
             replicas=self._replicas,
             logs=self._logs,
             groups=self._groups,
+            markers=self._markers,
+            transactions=self._transactions,
+            producer_ids=self._producer_ids,
             peers=self.peers,
-            producer_ids=ProducerIdAllocator(controller.allocate_producer_ids),
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,
@@ -373,6 +396,8 @@ class Broker:
             self._replicas.on_config(self.config)
         if self._groups is not None:
             self._groups.on_config(self.config)
+        if self._transactions is not None:
+            self._transactions.on_config(self.config)
         if self._cleaner is not None:
             self._cleaner.on_config(self.config)
 
@@ -399,10 +424,7 @@ class Broker:
             bound.close()
         await self.admin.stop()
         self._loop_lag.stop()
-        if self._groups is not None:
-            self._groups.stop()
-        if self.peers is not None:
-            self.peers.close()
+        self._stop_acting()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:
@@ -419,6 +441,16 @@ class Broker:
         if self._store is not None:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
+
+    def _stop_acting(self) -> None:
+        """What this broker does by itself ends; requests under way are still answered."""
+        for coordinator in (self._groups, self._transactions):
+            if coordinator is not None:
+                coordinator.stop()
+        if self._replicas is not None:
+            self._replicas.stop_following()
+        if self.peers is not None:
+            self.peers.close()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -3,6 +3,7 @@ version."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from tests.support.cluster import Cluster, a_cluster
 from pybroker_protocol.codec import decode, encode
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.handlers.registry import Handler, load_all
-from pybroker_server.handlers.request import ConnectionInfo, RequestContext
+from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
 
 
@@ -44,6 +45,10 @@ class AdminBroker:
         reply = handler.function(self.services, context, self._over_the_wire(request, version))
         if inspect.isawaitable(reply):
             reply = await reply
+        if isinstance(reply, Pending):
+            given: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            reply.attach(given.set_result)
+            reply = await given
         return self._over_the_wire(reply, version)
 
     def _over_the_wire(self, message: Any, version: int) -> Any:
@@ -69,8 +74,10 @@ async def an_admin_broker(
             replicas=cast(Any, None),
             logs=cast(Any, None),
             groups=cast(Any, None),
+            markers=cast(Any, None),
+            transactions=cast(Any, None),
+            producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids, cluster.runtime.tasks.spawn),
             peers=cast(Any, None),
-            producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids),
             fetch_sessions=cast(Any, None),
             runtime=cluster.runtime,
             endpoint_of=lambda broker, connection: broker.endpoint(connection.listener),

@@ -14,7 +14,7 @@ from tests.support.one_broker import OneBroker
 from pybroker_protocol.messages import OffsetCommitKey, OffsetCommitValue
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.coordinator.effects import Effects, Reply
-from pybroker_server.coordinator.host import Ask, CoordinatorHost
+from pybroker_server.coordinator.host import Ask, CoordinatorHost, Led
 from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
 from pybroker_server.coordinator.timeouts import Timeouts
 from pybroker_server.metadata.image import MetadataImage
@@ -80,7 +80,8 @@ class LedgerBroker(OneBroker):
         self.host: CoordinatorHost[Ledger] = CoordinatorHost(TOPIC, TYPES, self._make, self.manager, self.config)
         self.groups = cast(Any, self.host)
 
-    def _make(self, config: BrokerConfig, image: MetadataImage) -> Ledger:
+    def _make(self, config: BrokerConfig, image: MetadataImage, led: Led) -> Ledger:
+        del led
         self.ledgers.append(Ledger(config, image))
         return self.ledgers[-1]
 

@@ -12,9 +12,11 @@ from uuid import UUID
 
 from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
 from pybroker_protocol.records.record import iter_records
+from pybroker_server.log.batch_scan import read_end_marker
 from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
+from pybroker_server.log.producer_replay import apply_batch
 from pybroker_server.log.producer_state import ProducerState
 from pybroker_server.log.validator import AppendOrigin, check_batch, prepare_records
 
@@ -91,6 +93,7 @@ class MemoryLog:
         now_wall_ms: int,
         *,
         origin: AppendOrigin = AppendOrigin.CLIENT,
+        transaction_version: int = 0,
     ) -> AppendInfo:
         self._maybe_fail()
         header = check_batch(records, self.config, origin)
@@ -103,24 +106,35 @@ class MemoryLog:
             return AppendInfo(first, last, known.timestamp, self.log_start_offset, self.end_position, True)
         if is_clients:
             self.producer_state.check_data(header.producer_id, header.producer_epoch, header.base_sequence, False)
+        if origin is AppendOrigin.MARKER:
+            marker = read_end_marker(records)
+            assert marker is not None
+            self.producer_state.check_marker(
+                header.producer_id,
+                header.producer_epoch,
+                marker.coordinator_epoch,
+                transaction_version=transaction_version,
+            )
         stored, header, append_time = prepare_records(records, header, self.config, now_wall_ms)
         base, last = self.log_end_offset, self.log_end_offset + header.last_offset_delta
         copy = bytearray(stored[: header.size_bytes])
         patch_offset_and_epoch(copy, 0, base, leader_epoch)
         next(reversed(self._segments.values())).extend(copy)
         self.log_end_offset = last + 1
-        if header.has_producer_id and origin is not AppendOrigin.MARKER:
-            self.producer_state.apply_data(
-                header.producer_id,
-                header.producer_epoch,
-                header.base_sequence,
-                header.last_sequence,
-                base,
-                last,
-                header.max_timestamp,
-                header.is_transactional,
-            )
+        if header.has_producer_id:
+            apply_batch(self.producer_state, memoryview(copy), header, base)
         return AppendInfo(base, last, append_time, self.log_start_offset, self.end_position, False)
+
+    def append_as_follower(self, records: memoryview, now_wall_ms: int, leader_epoch: int = 1 << 30) -> AppendInfo:
+        first = self.log_end_offset
+        for position, header in iter_batches(records):
+            if header.partition_leader_epoch > leader_epoch:
+                break
+            assert header.base_offset >= self.log_end_offset
+            next(reversed(self._segments.values())).extend(records[position : position + header.size_bytes])
+            self.log_end_offset = header.next_offset
+            self._epochs.assign(max(header.partition_leader_epoch, 0), header.base_offset)
+        return AppendInfo(first, self.log_end_offset - 1, -1, self.log_start_offset, self.end_position, False)
 
     def roll(self) -> None:
         self._segments[self.log_end_offset] = bytearray()

@@ -15,6 +15,8 @@ from tests.support.memory_log import ManualBlocking, ManualFlusher, MemoryLog, M
 from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_server.config.views import BrokerConfig, broker_config
 from pybroker_server.coordinator.group.shard import group_coordinator
+from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import BrokerImage, Endpoint, MetadataImage, PartitionImage, TopicImage
@@ -89,6 +91,9 @@ class OneBroker:
         self._correlation_ids = count(1)
         self.metadata = SimpleNamespace(image=MetadataImage())
         self.groups = group_coordinator(self.manager, self.config, SystemEntropy())
+        self.markers = MarkerWriter(self.manager, self.groups, self.config.request_timeout_ms)
+        self.new_producer_id = count(1_000).__next__
+        self.transactions = Transactions(self.manager, self.markers, self.config, lambda: self.new_producer_id())
         brokers = {
             node: BrokerImage(node, node * 10, (Endpoint("PLAINTEXT", f"host{node}", 9090 + node),), rack=f"rack{node}")
             for node in (1, 2)
@@ -104,6 +109,8 @@ class OneBroker:
             replicas=self.manager,
             logs=cast(Any, self.logs),
             groups=self.groups,
+            markers=self.markers,
+            transactions=self.transactions,
             peers=unused,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
@@ -121,6 +128,7 @@ class OneBroker:
         self.metadata.image = new
         self.manager.on_image(old, new)
         self.groups.on_image(old, new)
+        self.transactions.on_image(old, new)
 
     def show_topics(self, *topics: TopicImage) -> None:
         """These topics are added, or take the place of those with their id."""

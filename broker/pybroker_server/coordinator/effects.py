@@ -9,10 +9,13 @@ undo what the operation changed of the state that is not durable (a classic grou
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.coordinator.records import CoordinatorRecord
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.end_marker import EndMarker
 
 R = TypeVar("R")
 
@@ -50,7 +53,17 @@ class Reply(Generic[R]):
 class Effects:
     """One operation's. `now_ms` is `Clock.monotonic_ms`, `wall_ms` the time that records are stamped with."""
 
-    __slots__ = ("answers", "failures", "is_atomic", "now_ms", "producer_epoch", "producer_id", "records", "wall_ms")
+    __slots__ = (
+        "answers",
+        "failures",
+        "is_atomic",
+        "marker",
+        "now_ms",
+        "producer_epoch",
+        "producer_id",
+        "records",
+        "wall_ms",
+    )
 
     def __init__(self, now_ms: int, wall_ms: int) -> None:
         self.now_ms = now_ms
@@ -63,6 +76,8 @@ class Effects:
         """All records are one batch: all or none. False: one batch after the other, as many as it takes."""
         self.producer_id = -1
         self.producer_epoch = -1
+        self.marker: EndMarker | None = None
+        """In place of records: the end of a producer's transaction in this partition."""
 
     def append(self, record: CoordinatorRecord, *, replay: bool = True) -> None:
         """In the order in which they are to be replayed.

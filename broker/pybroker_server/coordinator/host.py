@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.records.builder import RECORD_OVERHEAD_MAX, RecordBatchBuilder
 from pybroker_protocol.records.compression import Codec
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.coordinator.effects import Effects, Operation, Reply
+from pybroker_server.coordinator.end_marker import EndMarker, append_marker
 from pybroker_server.coordinator.java_hash import partition_for
 from pybroker_server.coordinator.loading import Loaded, LoadStep, Marker, read_step
 from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
@@ -40,7 +41,33 @@ R = TypeVar("R")
 Ask = Callable[[S, Effects, Reply[R]], None]
 """What a request does: reads the state, fills in effects, answers the reply now or later. May raise KafkaError."""
 
-MakeState = Callable[[BrokerConfig, MetadataImage], S]
+
+class Led(NamedTuple):
+    """In which term of its leader a state is kept, and how it gets operations run later."""
+
+    leader_epoch: int
+    perform: Callable[[Operation], None]
+    """Does nothing once the state is let go."""
+
+
+MakeState = Callable[[BrokerConfig, MetadataImage, Led], S]
+
+
+class Tuning(NamedTuple):
+    """The settings of one internal topic."""
+
+    codec: Codec
+    load_buffer_bytes: int
+    commit_timeout_ms: int
+    """How long answers wait for the replicas."""
+
+
+def offsets_tuning(config: BrokerConfig) -> Tuning:
+    """Those of `__consumer_offsets`."""
+    return Tuning(
+        Codec(config.offsets_topic_compression_codec), config.offsets_load_buffer_size, config.offsets_commit_timeout_ms
+    )
+
 
 _LOAD_STEP_BYTES: Final = 256 * 1024
 """Read and replayed at a time, so that loading holds up the event loop for milliseconds only."""
@@ -66,10 +93,10 @@ class _Shard(Generic[S]):
 
     __slots__ = ("deadline_ms", "index", "is_active", "leader_epoch", "partition", "replayed", "state", "timer")
 
-    def __init__(self, partition: Partition, state: S) -> None:
+    def __init__(self, partition: Partition, leader_epoch: int, state: S) -> None:
         self.partition = partition
         self.index = partition.index
-        self.leader_epoch = partition.state.leader_epoch
+        self.leader_epoch = leader_epoch
         self.state = state
         self.is_active = False
         self.replayed = 0
@@ -81,13 +108,21 @@ class CoordinatorHost(Generic[S]):
     """See the head of this file. `topic` is the internal topic's name."""
 
     def __init__(
-        self, topic: str, types: RecordTypes, make_state: MakeState[S], replicas: ReplicaManager, config: BrokerConfig
+        self,
+        topic: str,
+        types: RecordTypes,
+        make_state: MakeState[S],
+        replicas: ReplicaManager,
+        config: BrokerConfig,
+        tuning: Callable[[BrokerConfig], Tuning] = offsets_tuning,
     ) -> None:
         self.topic = topic
         self._types = types
         self._make_state = make_state
         self._replicas = replicas
         self._config = config
+        self._tuning_of = tuning
+        self._tuning = tuning(config)
         self._shards: dict[int, _Shard[S]] = {}
         self._outbox: deque[tuple[Reply[Any], Any]] = deque()
 
@@ -123,6 +158,15 @@ class CoordinatorHost(Generic[S]):
                 return
             self._settle(shard, effects, reply)
 
+    def end_transaction(self, index: int, marker: EndMarker, reply: Reply[ErrorCode]) -> None:
+        """Ends a producer's transaction in one partition: its marker is appended, and the state told."""
+
+        def write(state: S, effects: Effects, own: Reply[ErrorCode]) -> None:
+            effects.marker = marker
+            effects.answer(own, ErrorCode.NONE)
+
+        self.run_at(index, write, reply)
+
     @property
     def partitions(self) -> list[int]:
         """Those that this broker coordinates, loading ones included, in order."""
@@ -144,7 +188,7 @@ class CoordinatorHost(Generic[S]):
             partition = led.get(shard.index)
             if partition is not shard.partition or partition.state.leader_epoch != shard.leader_epoch:
                 self._unload(shard)
-        if old.topics_by_id is not new.topics_by_id:
+        if old.topics_by_id is not new.topics_by_id or old.group_configs is not new.group_configs:
             for shard in self._active():
                 self._perform(shard, lambda effects, state=shard.state: state.on_image(effects, new))  # type: ignore[misc]
         for index, partition in led.items():
@@ -154,6 +198,7 @@ class CoordinatorHost(Generic[S]):
     def on_config(self, config: BrokerConfig) -> None:
         """The broker's settings changed."""
         self._config = config
+        self._tuning = self._tuning_of(config)
         for shard in self._active():
             shard.state.on_config(config)
 
@@ -168,7 +213,9 @@ class CoordinatorHost(Generic[S]):
         return [shard for shard in self._shards.values() if shard.is_active]
 
     def _load(self, partition: Partition) -> None:
-        shard = _Shard(partition, self._make_state(self._config, self._replicas.image))
+        leader_epoch = partition.state.leader_epoch
+        led = Led(leader_epoch, partial(self._perform_later, partition.index, leader_epoch))
+        shard = _Shard(partition, leader_epoch, self._make_state(self._config, self._replicas.image, led))
         self._shards[partition.index] = shard
         self._read_from(shard, partition.log.log_start_offset)
 
@@ -177,7 +224,7 @@ class CoordinatorHost(Generic[S]):
         if offset >= log.log_end_offset:
             self._activate(shard)
             return
-        step_bytes = min(self._config.offsets_load_buffer_size, _LOAD_STEP_BYTES)
+        step_bytes = min(self._tuning.load_buffer_bytes, _LOAD_STEP_BYTES)
         work = partial(read_step, log, self._types, offset, step_bytes, log.end_position)
         self._replicas.blocking.submit(work, partial(self._on_read, shard))
 
@@ -246,9 +293,17 @@ class CoordinatorHost(Generic[S]):
         operation(effects)
         self._settle(shard, effects, None)
 
+    def _perform_later(self, index: int, leader_epoch: int, operation: Operation) -> None:
+        """For the state itself, when something that it waited for has come about."""
+        shard = self._shards.get(index)
+        if shard is None or shard.leader_epoch != leader_epoch or not shard.is_active:
+            return
+        if self._is_serving(shard):
+            self._perform(shard, operation)
+
     def _settle(self, shard: _Shard[S], effects: Effects, own: Reply[Any] | None) -> None:
         """Appends and replays what the operation wants written, then sees to its answers. `own` is the asker's."""
-        if effects.records:
+        if effects.records or effects.marker is not None:
             try:
                 self._append(shard, effects)
             except KafkaError as error:
@@ -263,6 +318,12 @@ class CoordinatorHost(Generic[S]):
         state, partition = shard.state, shard.partition
         if partition.state.leader_epoch != shard.leader_epoch:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        if effects.marker is not None:
+            assert not effects.records, "a marker stands alone"
+            marker = effects.marker
+            append_marker(partition, marker, effects.now_ms, effects.wall_ms)
+            state.replay_marker(marker.producer_id, marker.producer_epoch, is_commit=marker.is_commit)
+            return
         for batch, records in self._batches(effects, partition.log.config.max_message_bytes):
             partition.append(
                 memoryview(batch), ACKS_ALL, effects.now_ms, effects.wall_ms, origin=AppendOrigin.COORDINATOR
@@ -288,7 +349,7 @@ class CoordinatorHost(Generic[S]):
 
     def _builder(self, effects: Effects) -> RecordBatchBuilder:
         return RecordBatchBuilder(
-            codec=Codec(self._config.offsets_topic_compression_codec),
+            codec=self._tuning.codec,
             producer_id=effects.producer_id,
             producer_epoch=effects.producer_epoch,
             is_transactional=effects.producer_id >= 0,
@@ -316,7 +377,7 @@ class CoordinatorHost(Generic[S]):
             return
         waiting = DelayedProduce(partial(self._on_committed, effects.answers))
         waiting.add(None, required, partition.waiting)
-        self._replicas.watch(waiting, effects.now_ms + self._config.offsets_commit_timeout_ms)
+        self._replicas.watch(waiting, effects.now_ms + self._tuning.commit_timeout_ms)
 
     def _give(self, answers: Iterable[tuple[Reply[Any], Any]], own: Reply[Any] | None) -> None:
         """The asker at once; others after the current call, so that no request runs inside another."""

@@ -2,18 +2,19 @@
 
 Versions 0-6. v1 key types, v4 many keys at once (KIP-699), v6 share partitions (KIP-932). The coordinator of a key
 leads the partition of an internal topic that the key's hash says. While that topic does not exist it is made, and the
-answer is COORDINATOR_NOT_AVAILABLE, upon which clients try again. Transaction and share coordinators are not served
-yet: their well-formed keys get the same answer.
+answer is COORDINATOR_NOT_AVAILABLE, upon which clients try again. Share coordinators are not served yet: their
+well-formed keys get the same answer.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import FindCoordinatorRequest, FindCoordinatorResponse
+from pybroker_server.coordinator.host import CoordinatorHost
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
@@ -69,21 +70,21 @@ def handle_find_coordinator(
 
 def _find(services: Services, context: RequestContext, key: str, key_type: int) -> _Found:
     if key_type == KeyType.GROUP:
-        return _find_group(services, context, key)
+        return _find_at(services, context, services.groups, key)
     if key_type == KeyType.TRANSACTION:
-        return _NOT_AVAILABLE
+        return _find_at(services, context, services.transactions.coordinator, key)
     if key_type == KeyType.SHARE and context.api_version >= _SHARE_FROM and len(key.split(":")) == 3:
         return _NOT_AVAILABLE
     return _Found(ErrorCode.INVALID_REQUEST)
 
 
-def _find_group(services: Services, context: RequestContext, group_id: str) -> _Found:
-    groups, image = services.groups, services.metadata.image
-    index = groups.partition_of(group_id)
+def _find_at(services: Services, context: RequestContext, coordinator: CoordinatorHost[Any], key: str) -> _Found:
+    image = services.metadata.image
+    index = coordinator.partition_of(key)
     if index is None:
-        services.controller.auto_create_topics([groups.topic], services.config)
+        services.controller.auto_create_topics([coordinator.topic], services.config)
         return _NOT_AVAILABLE
-    registration = image.partition(groups.topic, index)
+    registration = image.partition(coordinator.topic, index)
     broker = image.brokers.get(registration.leader) if registration is not None else None
     endpoint = None if broker is None or broker.fenced else services.endpoint_of(broker, context.connection)
     if broker is None or endpoint is None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pybroker_server.controller.controller import Controller
     from pybroker_server.controller.producer_ids import ProducerIdAllocator
     from pybroker_server.coordinator.group.shard import GroupCoordinator
+    from pybroker_server.coordinator.marking import MarkerWriter
+    from pybroker_server.coordinator.transaction.transactions import Transactions
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
     from pybroker_server.peers.peers import Peers
@@ -42,6 +44,8 @@ class Services:
     replicas: ReplicaManager
     logs: LogManager
     groups: GroupCoordinator
+    markers: MarkerWriter
+    transactions: Transactions
     peers: Peers
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache

@@ -46,7 +46,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "connection_refused": "A peer did something for which its connection was closed.",
     "control_batch_unreadable": "A control batch in a log is damaged; its transaction's end is not known.",
     "controller_change_failed": "The controller could not change what had to be changed, and tries again.",
-    "coordinator_loaded": "The state of an internal topic's partition was read; its groups are served here now.",
+    "coordinator_loaded": "The state of an internal topic's partition was read, and is served here now.",
     "coordinator_not_loaded": "An internal topic's partition could not be read; it is offline until a restart.",
     "coordinator_records_damaged": "Records of an internal topic could not be decoded and were skipped.",
     "dynamic_config_refused": "A setting that was changed while the cluster ran is not valid here and left out.",
@@ -55,7 +55,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "index_rebuilt": "An index file was damaged or missing and is made anew from its segment.",
     "lease_not_renewed": "The metadata store did not renew this broker's lease; tried again until it does.",
     "lease_ran_out": "This broker could not renew its lease in time: others may lead what it led; it stops leading.",
+    "isr_change_failed": "A change of in-sync replicas could not be written to the metadata store; it is tried again.",
     "leader_epochs_rebuilt": "The file of leader epochs was damaged or missing and is made anew from the log.",
+    "leader_not_reached": "A follower got no answer from its leader; it asks again.",
     "log_compacted": "A pass of compaction over a log came to its end; says from where to where, and its size.",
     "log_directory_failed": "A log directory failed and is offline until the broker is started again.",
     "log_not_compacted": "A log cannot be compacted and is left as it is until the next start; others go on.",
@@ -69,6 +71,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "peer_lost": "A connection to another broker ended or could not be made; it is made again.",
     "producer_snapshot_ignored": "A producer snapshot was damaged and removed; more of the log is read.",
     "registered_anew": "This broker's registration had ended; it is registered again, under a new epoch.",
+    "replica_refused": "What a leader sent cannot be appended to the replica here; it is asked for again.",
+    "replica_truncated": "A replica threw records away that its leader does not have; says from where on and why.",
     "request_failed": "A request met a bug of ours; the traceback says where, the client was told an error.",
     "segment_not_removed": "A deleted segment's files could not be renamed; the next retention check tries again.",
     "segments_deleted": "Retention deleted old segments of a partition.",
@@ -76,6 +80,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "shutdown_not_announced": "A stopping broker could not tell the metadata store; others find out by its lease.",
     "stray_log_deleted": "A log of a topic that was deleted while this broker was away is deleted.",
     "topic_auto_creation_failed": "A client named a topic that does not exist and that could not be created.",
+    "transaction_markers_refused": "A partition knows a later coordinator of a transaction: this one sends no more.",
+    "transaction_timed_out": "A transaction was open for longer than its producer asked for, and is aborted.",
 }
 """Every event name with what it means, by name."""
 

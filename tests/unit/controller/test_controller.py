@@ -20,6 +20,7 @@ from pybroker_server.controller.topics import NewTopic
 from pybroker_server.metadata.image import CLUSTER_DEFAULT
 from pybroker_server.metadata.memory import MemoryStore
 from pybroker_server.metadata.store import CommitResult, Compare, Put, StoreError
+from pybroker_server.runtime.tasks import TaskOwner
 
 
 def codes(outcomes: Sequence[TopicOutcome]) -> list[ErrorCode]:
@@ -319,10 +320,53 @@ async def test_producer_ids_are_never_given_twice() -> None:
     async with a_cluster() as one, a_cluster(store=one.store) as two:
         blocks = await asyncio.gather(*(c.controller.allocate_producer_ids() for c in (one, two, one, two)))
         assert sorted(first for block in blocks for first in block) == list(range(4000))
-        allocator = ProducerIdAllocator(one.controller.allocate_producer_ids)
-        given = await asyncio.gather(*(allocator.next() for _ in range(1500)))
-        assert sorted(given) == list(range(4000, 5500))
-        assert await ProducerIdAllocator(one.controller.allocate_producer_ids).next() == 6000
+        allocator = ProducerIdAllocator(one.controller.allocate_producer_ids, one.runtime.tasks.spawn)
+        given: list[int] = []
+        everybody_has_one = asyncio.Event()
+
+        def take(error: KafkaError | None) -> None:
+            assert error is None
+            given.append(allocator.take())
+            if len(given) == 1500:
+                everybody_has_one.set()
+
+        for _ in range(1500):
+            allocator.when_ready(take)
+        await everybody_has_one.wait()
+        assert given == list(range(4000, 5500))
+
+
+async def test_the_next_producer_ids_are_fetched_before_the_last_one_is_taken() -> None:
+    fetched: list[int] = []
+
+    async def allocate() -> range:
+        fetched.append(100 * len(fetched))
+        return range(fetched[-1], fetched[-1] + 100)
+
+    async with TaskOwner("test") as tasks:
+        allocator = ProducerIdAllocator(allocate, tasks.spawn)
+        with pytest.raises(KafkaError) as refused:
+            allocator.take()
+        assert refused.value.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+        await asyncio.sleep(0)
+        given = []
+        for _ in range(300):
+            given.append(allocator.take())
+            await asyncio.sleep(0)
+        assert given == list(range(300))
+        assert fetched == [0, 100, 200, 300]
+
+
+async def test_who_waits_for_a_producer_id_is_told_when_there_is_none() -> None:
+    async def refuse() -> range:
+        raise KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+
+    told: list[KafkaError | None] = []
+    async with TaskOwner("test") as tasks:
+        allocator = ProducerIdAllocator(refuse, tasks.spawn)
+        allocator.when_ready(told.append)
+        allocator.when_ready(told.append)
+    assert [error.code for error in told if error is not None] == [ErrorCode.REQUEST_TIMED_OUT] * 2
 
 
 async def test_a_topic_named_by_a_client_is_made_once_in_the_background() -> None:

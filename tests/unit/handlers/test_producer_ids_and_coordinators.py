@@ -33,14 +33,12 @@ async def test_an_idempotent_producer_always_gets_a_fresh_id(version: int) -> No
         (InitProducerIdRequest(transactional_id="", transaction_timeout_ms=1000), 42),
         (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=0), 50),
         (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=100_000_000), 50),
-        (InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=1000), 15),
     ],
 )
 async def test_what_gets_no_id(request_: InitProducerIdRequest, code: int) -> None:
     async with an_admin_broker() as broker:
         answer = await broker.ask(5, request_)
         assert (answer.error_code, answer.producer_id, answer.producer_epoch) == (code, -1, -1)
-        assert code != 15 or error_code(code).retriable
 
 
 async def test_a_store_without_an_answer_is_worth_another_try() -> None:
@@ -54,15 +52,9 @@ async def test_a_store_without_an_answer_is_worth_another_try() -> None:
         assert error_code(answer.error_code).retriable
 
 
-@pytest.mark.parametrize("version", range(1, 4))
-async def test_a_transaction_has_no_coordinator_yet(version: int) -> None:
-    async with an_admin_broker() as broker:
-        answer = await broker.ask(version, FindCoordinatorRequest(key="t", key_type=1))
-        assert (answer.error_code, answer.node_id, answer.host, answer.port) == (15, -1, "", -1)
-
-
-class TestGroups:
-    """Where a group is coordinated: at the leader of the partition of `__consumer_offsets` that its id hashes to."""
+@pytest.mark.parametrize(("key_type", "topic"), [(0, "__consumer_offsets"), (1, "__transaction_state")])
+class TestWhereAKeyIsCoordinated:
+    """At the leader of the partition that its id hashes to: of groups, and of transactions."""
 
     @pytest.fixture
     def broker(self) -> OneBroker:
@@ -75,34 +67,29 @@ class TestGroups:
     def ask(self, broker: OneBroker, version: int, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
         return handle_find_coordinator(broker.services, broker.context(ApiKey.FIND_COORDINATOR, version), request)
 
-    def test_the_offsets_topic_is_made_when_it_is_first_needed(self, broker: OneBroker) -> None:
-        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g"))
+    def test_the_topic_is_made_when_it_is_first_needed(self, broker: OneBroker, key_type: int, topic: str) -> None:
+        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g", key_type=key_type))
         assert (answer.error_code, answer.node_id, answer.host, answer.port) == (15, -1, "", -1)
-        assert self.created == ["__consumer_offsets"]
+        assert self.created == [topic]
 
-    def test_the_leader_of_its_partition_is_told(self, broker: OneBroker) -> None:
-        broker.show_topics(topic_image("__consumer_offsets", partitions=50))
-        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g"))
+    def test_the_leader_of_its_partition_is_told(self, broker: OneBroker, key_type: int, topic: str) -> None:
+        broker.show_topics(topic_image(topic, partitions=50))
+        answer = self.ask(broker, 3, FindCoordinatorRequest(key="g", key_type=key_type))
         assert (answer.error_code, answer.node_id, answer.host, answer.port) == (0, 1, "host1", 9091)
-        request = FindCoordinatorRequest(coordinator_keys=["g", "h"])
-        found = self.ask(broker, 6, request).coordinators
+
+    @pytest.mark.parametrize("version", [4, 5, 6])
+    def test_many_are_asked_for_at_once(self, broker: OneBroker, version: int, key_type: int, topic: str) -> None:
+        request = FindCoordinatorRequest(coordinator_keys=["g", "h"], key_type=key_type)
+        found = self.ask(broker, version, request).coordinators
+        assert [(c.key, c.error_code, c.node_id, c.port) for c in found] == [("g", 15, -1, -1), ("h", 15, -1, -1)]
+        broker.show_topics(topic_image(topic, partitions=50))
+        found = self.ask(broker, version, request).coordinators
         assert [(c.key, c.error_code, c.node_id) for c in found] == [("g", 0, 1), ("h", 0, 1)]
+        assert self.ask(broker, version, FindCoordinatorRequest(key_type=key_type)).coordinators == []
 
-    def test_one_without_a_leader_is_not_available(self, broker: OneBroker) -> None:
-        broker.show_topics(topic_image("__consumer_offsets", partitions=50, leader=-1))
-        assert self.ask(broker, 3, FindCoordinatorRequest(key="g")).error_code == 15
-
-
-@pytest.mark.parametrize("version", [4, 5, 6])
-async def test_many_coordinators_are_asked_for(version: int) -> None:
-    async with an_admin_broker() as broker:
-        request = FindCoordinatorRequest(key_type=1, coordinator_keys=["a", "b"])
-        answer = await broker.ask(version, request)
-        assert [(c.key, c.error_code, c.node_id, c.port) for c in answer.coordinators] == [
-            ("a", 15, -1, -1),
-            ("b", 15, -1, -1),
-        ]
-        assert (await broker.ask(version, FindCoordinatorRequest())).coordinators == []
+    def test_one_without_a_leader_is_not_available(self, broker: OneBroker, key_type: int, topic: str) -> None:
+        broker.show_topics(topic_image(topic, partitions=50, leader=-1))
+        assert self.ask(broker, 3, FindCoordinatorRequest(key="g", key_type=key_type)).error_code == 15
 
 
 async def test_keys_that_mean_nothing_are_refused() -> None:

@@ -160,7 +160,7 @@ def group_coordinator(replicas: ReplicaManager, config: BrokerConfig, entropy: E
     return CoordinatorHost(
         OFFSETS_TOPIC,
         RECORD_TYPES,
-        lambda config, image: GroupShard(GroupContext(config, image, entropy.uuid)),
+        lambda config, image, _: GroupShard(GroupContext(config, image, entropy.uuid)),
         replicas,
         config,
     )
