@@ -103,6 +103,7 @@ class Consumer:
             value_codec or Raw(),
             read_committed=is_committed(given.pop("isolation", "read_uncommitted")),
             checks_crc=given.pop("check_crcs", True),
+            replier=self.client,
         )
         self._settings = fetch_settings(given, read_committed=self._decoder.read_committed)
         self._tasks = TaskOwner("consumer", lambda failure: self._more.set())
