@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from tests.support.broker_process import BrokerProcess, running_broker
+from tests.support.broker_process import running_broker
 from tests.support.sdk import TIME_LIMIT_S, a_name, new_topic, nothing_left, take
 from tests.support.sdk_members import (
     COOPERATIVE,
@@ -18,6 +18,7 @@ from tests.support.sdk_members import (
     PROTOCOLS,
     SdkMember,
     committed,
+    fast_bootstrap,
     members_end,
     numbered_topic,
     send_numbers,
@@ -30,19 +31,9 @@ from pybroker.errors import Fenced, KafkaError, NotAssigned, NotFound
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.messages import ConsumerGroupHeartbeatRequest, LeaveGroupRequest
 
+bootstrap = fast_bootstrap
 MakeMember = Callable[..., SdkMember]
 each_protocol = pytest.mark.parametrize("options", PROTOCOLS.values(), ids=list(PROTOCOLS))
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with running_broker(tmp_path_factory.mktemp("groups") / "data", FAST_GROUPS) as started:
-        yield started
-
-
-@pytest.fixture
-def bootstrap(broker: BrokerProcess) -> str:
-    return broker.bootstrap
 
 
 @pytest.fixture

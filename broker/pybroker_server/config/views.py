@@ -96,6 +96,12 @@ class BrokerConfig:
     producer_id_expiration_check_interval_ms: int
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
+    replica_fetch_max_bytes: int
+    replica_fetch_response_max_bytes: int
+    replica_fetch_min_bytes: int
+    replica_fetch_wait_max_ms: int
+    replica_fetch_backoff_ms: int
+    replica_socket_timeout_ms: int
 
     offsets_commit_timeout_ms: int
     offsets_load_buffer_size: int
