@@ -109,6 +109,7 @@ class Consumer:
         self._more = asyncio.Event()
         self._reading: Reading | None = None
         self._member: GroupMember | None = None
+        self._taken_as: GroupMetadata | None = None
         self._seen: dict[str, UUID] = {}
         self._first_counts: dict[str, int] = {}
         self._stop_listening = _nothing
@@ -196,6 +197,7 @@ class Consumer:
             while reader.pending is records and reader.pending_at < len(records) and not reader.is_paused:
                 record = records[reader.pending_at]
                 reader.pending_at += 1
+                self._note_taken()
                 yield record
 
     async def batches(self, max_records: int = 500) -> AsyncIterator[list[Record]]:
@@ -295,10 +297,15 @@ class Consumer:
             found = reading.next(count)
             if found is not None:
                 if not self._commits_before or await self._commit_before(reading, *found):
+                    self._note_taken()
                     return found
                 continue
             self._more.clear()
             await self._more.wait()
+
+    def _note_taken(self) -> None:
+        if self._taken_as is None and self._member is not None:
+            self._taken_as = self._member.metadata
 
     @property
     def _commits_before(self) -> bool:
@@ -457,6 +464,16 @@ class Consumer:
             start = self._start_of(tp) if position is None else position.offset
             if start != COMMITTED_ONLY:
                 self.seek(start, [tp])  # type: ignore[arg-type]
+
+    @property
+    def taken_as(self) -> GroupMetadata:
+        """Who this consumer was in its group when it took the first record since `settle`: a transaction commits as
+        that one, so that it is refused when the group has moved on since."""
+        return self._taken_as or self.group_metadata
+
+    def settle(self) -> None:
+        """What was taken is committed, or will be taken again."""
+        self._taken_as = None
 
     @property
     def commit_mode(self) -> CommitMode | None:

@@ -133,6 +133,7 @@ class Transaction(Generic[K, V]):
         self._producer = producer
         self._runner = runner
         self._consumer = consumer
+        self._consumers: list[Consumer] = []
         self._is_over = False
 
     async def __aenter__(self) -> Transaction[K, V]:
@@ -154,11 +155,16 @@ class Transaction(Generic[K, V]):
                 await self.commit_offsets(self._consumer)
             self._is_over = True
             await self._runner.commit()
+        except Fenced:
+            raise
         except KafkaError as failure:
             if not self._is_over:
                 await self._abort_for(failure)
-            await self._rewind()
+            else:
+                await self._rewind()
             raise
+        for consumer in self._consumers:
+            consumer.settle()
 
     async def _abort_for(self, error: BaseException) -> None:
         try:
@@ -180,6 +186,7 @@ class Transaction(Generic[K, V]):
 
     async def _rewind(self) -> None:
         if self._consumer is not None:
+            self._consumer.settle()
             await self._consumer.rewind()
 
     # What it does.
@@ -222,8 +229,9 @@ class Transaction(Generic[K, V]):
             group, positions = consumer, _positions(offsets)
         else:
             _check_manual(consumer)
-            group = consumer.group_metadata
+            group = consumer.taken_as
             positions = consumer.positions() if offsets is None else _positions(offsets)
+            self._consumers.append(consumer)
         if not positions:
             return
         try:
