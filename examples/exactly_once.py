@@ -108,7 +108,9 @@ async def count(client: Client) -> None:
                 print(f"count: {at:4} s " + " ".join(f"{kind}={n}" for kind, n in sorted(window.items())), flush=True)
             if seen == COUNT:
                 break
-    print(f"count: {json.dumps({at - FIRST_S: dict(sorted(window.items())) for at, window in sorted(windows.items())})}")
+    print(
+        f"count: {json.dumps({at - FIRST_S: dict(sorted(window.items())) for at, window in sorted(windows.items())})}"
+    )
 
 
 async def main(role: str = "", *arguments: str) -> None:
