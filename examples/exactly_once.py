@@ -117,7 +117,7 @@ async def main(role: str = "", *arguments: str) -> None:
     roles = {"emit": emit, "enrich": enrich, "store": store, "count": count}
     if role not in roles:
         sys.exit(f"name a role: {', '.join(roles)}")
-    async with Client.from_env() as client:
+    async with Client.from_env(connect_timeout=600) as client:
         async with Admin(client=client, timeout=600) as admin:
             for topic, partitions in ((PAYMENTS, 6), (PRICED, 6), (DEAD, 1)):
                 await admin.create_topic(topic, partitions=partitions, exist_ok=True)
