@@ -52,7 +52,7 @@ _LAST_OFFSETS_OF_V1: Final = 4
 _LAST_ADD_OF_CLIENTS: Final = 3
 _FIRST_INIT_WITH_ID: Final = 3
 _V2: Final = 2
-_FEATURE: Final = "transaction.version"
+FEATURE: Final = "transaction.version"
 _AGAIN: Final = frozenset({ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION})
 _FENCED: Final = frozenset({ErrorCode.PRODUCER_FENCED, ErrorCode.INVALID_PRODUCER_EPOCH})
 _FORGOTTEN: Final = frozenset({ErrorCode.INVALID_PRODUCER_ID_MAPPING, ErrorCode.UNKNOWN_PRODUCER_ID})
@@ -150,7 +150,7 @@ class Transactions:
             response: InitProducerIdResponse = await self._coordinator.ask(lane, ApiKey.INIT_PRODUCER_ID, request)
             if not response.error_code:
                 self.identity = Identity(response.producer_id, response.producer_epoch)
-                self.is_v2 = connection.features.get(_FEATURE, 0) >= _V2
+                self.is_v2 = connection.features.get(FEATURE, 0) >= _V2
             return response.error_code
 
         self._has_begun = False

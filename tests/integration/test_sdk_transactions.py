@@ -12,8 +12,17 @@ from pybroker import Admin, Consumer, Message, Position, Producer, TopicPartitio
 from pybroker.errors import Abortable, Fenced, NotFound, TooLarge
 
 
+@pytest.fixture(params=[1, 2])
+def transaction_version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """What the SDK takes the cluster for: brokers serve clients of both versions (KIP-890)."""
+    version: int = request.param
+    if version == 1:
+        monkeypatch.setattr("pybroker.transactions.FEATURE", "none.of.any.broker")
+    return version
+
+
 @pytest.fixture
-async def producer(bootstrap: str) -> AsyncIterator[Producer[bytes, bytes]]:
+async def producer(bootstrap: str, transaction_version: int) -> AsyncIterator[Producer[bytes, bytes]]:
     async with (
         asyncio.timeout(TIME_LIMIT_S),
         nothing_left(),
@@ -99,7 +108,7 @@ async def test_a_cancelled_block_is_undone_and_the_producer_goes_on(
     assert await committed(bootstrap, topic) == [b"counts"]
 
 
-async def test_a_newer_producer_of_the_same_name_fences_the_older(bootstrap: str) -> None:
+async def test_a_newer_producer_of_the_same_name_fences_the_older(bootstrap: str, transaction_version: int) -> None:
     topic, name = await new_topic(bootstrap), a_name("tx")
     async with asyncio.timeout(TIME_LIMIT_S), Producer(bootstrap, transactional_id=name) as zombie:
         async with zombie.transaction() as tx:
