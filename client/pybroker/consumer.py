@@ -110,12 +110,9 @@ class Consumer:
         self._more = asyncio.Event()
         self._reading: Reading | None = None
         self._member: GroupMember | None = None
-<<<<<<< HEAD
         self._taken_as: GroupMetadata | None = None
-=======
         self._is_closing = False
         """Nothing is read any more; handlers of events may still look around, and commit."""
->>>>>>> main
         self._seen: dict[str, UUID] = {}
         self._first_counts: dict[str, int] = {}
         self._stop_listening = _nothing
