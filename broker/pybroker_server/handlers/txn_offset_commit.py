@@ -8,21 +8,23 @@ write of a transaction, then the group's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.offsets.offsets import OffsetToCommit, TransactionalCommit
-from pybroker_server.coordinator.group.shard import GroupShard
+from pybroker_server.coordinator.group.offsets.commit import OffsetToCommit, TransactionalCommit
 from pybroker_server.coordinator.transaction.gate import Consent, Writer
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.verification import Verification
 from pybroker_server.metadata.image import MetadataImage
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
 
 Partition = TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition
 Topic = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic

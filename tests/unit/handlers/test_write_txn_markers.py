@@ -10,7 +10,7 @@ from tests.support.one_broker import OneBroker, batch, topic_image
 
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import WriteTxnMarkersRequest
-from pybroker_server.coordinator.group.shard import OFFSETS_TOPIC
+from pybroker_server.coordinator.group.coordinator import OFFSETS_TOPIC
 from pybroker_server.handlers.request import Pending
 from pybroker_server.handlers.write_txn_markers import handle_write_txn_markers
 
