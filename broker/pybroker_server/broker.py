@@ -27,12 +27,13 @@ from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.brokers import Return
 from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.coordinator.transaction.transactions import Transactions
-from pybroker_server.handlers.registry import load_all
+from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
 from pybroker_server.log.cleaner import Cleaner
@@ -134,12 +135,14 @@ class Broker:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
+        # Imports every handler, which takes a while: before others know of this broker and send clients here.
+        api_table = load_all()
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
-        replicas = self._open_partitions(publisher)
+        replicas = self._open_partitions(publisher, control.controller, self.peers)
         self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
-        self._serve(self._make_services(publisher, control.controller, cluster_id))
+        self._serve(self._make_services(publisher, control.controller, cluster_id, api_table))
 
     def _bind(self) -> None:
         for address in self.config.opened_listeners:
@@ -254,7 +257,7 @@ class Broker:
         publisher.subscribe(peers.on_image)
         return peers
 
-    def _open_partitions(self, publisher: MetadataPublisher) -> ReplicaManager:
+    def _open_partitions(self, publisher: MetadataPublisher, controller: Controller, peers: Peers) -> ReplicaManager:
         runtime = self._runtime
         flusher = Flusher(runtime.blocking, runtime.timers, runtime.clock, self._logs.on_flush_failure)
         self._flusher = flusher
@@ -269,6 +272,9 @@ class Broker:
         )
         self._replicas = replicas
         self._logs.on_directory_failure(replicas.on_logs_failed)
+        if self.config.inter_broker_listener is not None:
+            changes = IsrChanges(controller, runtime, lambda: self.config)
+            replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
         self._housekeeper = Housekeeper(
@@ -292,7 +298,9 @@ class Broker:
             publisher.subscribe(on_image)
         publisher.subscribe(self._on_image)
 
-    def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
+    def _make_services(
+        self, publisher: MetadataPublisher, controller: Controller, cluster_id: str, api_table: Mapping[int, Handler]
+    ) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
         assert self._markers is not None
@@ -320,7 +328,7 @@ class Broker:
             ),
             runtime=runtime,
             endpoint_of=address_resolver(self.config, self.node_id, runtime.disk),
-            api_table=load_all(),
+            api_table=api_table,
         )
         return self._services
 
@@ -421,9 +429,7 @@ class Broker:
             bound.close()
         await self.admin.stop()
         self._loop_lag.stop()
-        self._stop_coordinators()
-        if self.peers is not None:
-            self.peers.close()
+        self._stop_acting()
         if self._hub is not None:
             await self._drain(self._hub)
         if self._housekeeper is not None:
@@ -441,10 +447,15 @@ class Broker:
             await self._store.close()
         _logger.info("broker_stopped", node_id=self.node_id, clean=is_whole)
 
-    def _stop_coordinators(self) -> None:
+    def _stop_acting(self) -> None:
+        """What this broker does by itself ends; requests under way are still answered."""
         for coordinator in (self._groups, self._transactions):
             if coordinator is not None:
                 coordinator.stop()
+        if self._replicas is not None:
+            self._replicas.stop_following()
+        if self.peers is not None:
+            self.peers.close()
 
     async def _drain(self, hub: ConnectionHub) -> None:
         empty: asyncio.Future[None] = asyncio.get_running_loop().create_future()

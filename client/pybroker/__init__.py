@@ -4,6 +4,7 @@ from pybroker.admin import Admin, TopicInfo
 from pybroker.client import Client
 from pybroker.codecs import Codec, Json, MsgPack, Raw, Text
 from pybroker.consumer import Consumer
+from pybroker.dead_letters import Retry
 from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFailed
 from pybroker.errors import KafkaError
 from pybroker.group.settings import Assigned, GroupEvent, GroupMetadata, Lost, Position, Revoked, Slow
@@ -32,6 +33,7 @@ __all__ = [
     "Raw",
     "Record",
     "RecordMetadata",
+    "Retry",
     "Revoked",
     "SendManyFailed",
     "Slow",

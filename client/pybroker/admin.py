@@ -35,6 +35,7 @@ __all__ = ["Admin", "ClusterInfo", "ConfigEntry", "PartitionInfo", "TopicInfo"]
 
 _TOPIC: Final = 2
 _BROKER: Final = 4
+_GROUP: Final = 32
 _SET: Final = 0
 _DELETE: Final = 1
 _SOURCES: Final = {
@@ -44,6 +45,7 @@ _SOURCES: Final = {
     4: "broker file",
     5: "default",
     6: "broker logger",
+    8: "group",
 }
 HIGH_WATERMARK: Final = -1
 
@@ -74,7 +76,8 @@ class TopicInfo:
 
 @dataclass(frozen=True, slots=True)
 class ConfigEntry:
-    """A setting. `source` is "topic", "dynamic broker", "dynamic cluster", "broker file" or "default"."""
+    """A setting. `source` is "topic", "dynamic broker", "dynamic cluster", "group", "broker file" or
+    "default"."""
 
     name: str
     value: str | None
@@ -206,6 +209,10 @@ class Admin(GroupAdmin):
         """The settings of a broker."""
         return await self._configs(_BROKER, str(node_id))
 
+    async def group_configs(self, name: str) -> dict[str, ConfigEntry]:
+        """The settings of a group, the broker's included; a group that is not there has them too."""
+        return await self._configs(_GROUP, name)
+
     async def alter_topic_configs(self, name: str, changes: Mapping[str, str | None]) -> None:
         """Change settings of a topic, None for back to the default; the others stay. Raises `Rejected`."""
         await self._alter(_TOPIC, name, changes)
@@ -213,6 +220,10 @@ class Admin(GroupAdmin):
     async def alter_broker_configs(self, node_id: int | None, changes: Mapping[str, str | None]) -> None:
         """Change settings of one broker, or of all (None), while they run."""
         await self._alter(_BROKER, "" if node_id is None else str(node_id), changes)
+
+    async def alter_group_configs(self, name: str, changes: Mapping[str, str | None]) -> None:
+        """Change settings of a group, None for back to the broker's; the others stay. Raises `Rejected`."""
+        await self._alter(_GROUP, name, changes)
 
     async def _configs(self, kind: int, name: str) -> dict[str, ConfigEntry]:
         resource = DescribeConfigsRequest.DescribeConfigsResource(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from pybroker.admin_calls import AdminCalls, CoordinatorKind, check
-from pybroker.errors import KafkaError, NotFound, UnsupportedVersion, error_for
+from pybroker.errors import KafkaError, NotFound, Rejected, UnsupportedVersion, error_for
 from pybroker.group_info import (
     CommittedOffset,
     GroupInfo,
@@ -23,7 +23,7 @@ from pybroker.metadata import TopicPartition
 from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import Start, timestamp_of
 from pybroker_protocol.api_keys import ApiKey
-from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.errors import ErrorCode, error_code
 from pybroker_protocol.messages import (
     ConsumerGroupDescribeRequest,
     DeleteGroupsRequest,
@@ -41,6 +41,8 @@ _BY_NAME: Final = 9
 """The newest version of OffsetCommit and OffsetFetch in which topics have names."""
 _GROUPS_FROM: Final = 8
 _DEAD: Final = "Dead"
+_HAS_MEMBERS: Final = frozenset({ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.STALE_MEMBER_EPOCH})
+"""What a commit from outside of a group is answered while somebody is in it."""
 _NOT_A_CONSUMER_GROUP: Final = frozenset({ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION})
 
 P = TypeVar("P", bound=tuple[str, int])
@@ -133,7 +135,10 @@ class GroupAdmin(AdminCalls):
             response = await self._ask_at_most(node, ApiKey.OFFSET_COMMIT, request, _BY_NAME)
             for topic in response.topics:
                 for each in topic.partitions:
-                    check(each.error_code, f"move group {name} in {topic.name}-{each.partition_index}", None)
+                    what = f"move group {name} in {topic.name}-{each.partition_index}"
+                    if each.error_code in _HAS_MEMBERS:
+                        raise Rejected(f"{what}: the group has members", code=error_code(each.error_code))
+                    check(each.error_code, what, None)
 
         if topics:
             await self._retried(f"move group {name}", attempt)

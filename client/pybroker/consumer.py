@@ -11,24 +11,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
+from pybroker.consumer_input import (
+    ConsumerOptions,
+    checked_start,
+    fetch_settings,
+    group_settings,
+    is_committed,
+    positions_of,
+)
+from pybroker.dead_letters import Retry
 from pybroker.errors import Closed, KafkaError, NotAssigned, NotFound
 from pybroker.fetched import Decoder
-from pybroker.fetcher import Fetcher, FetchSettings
+from pybroker.fetcher import Fetcher
 from pybroker.group.handover import COMMITTED_ONLY, StartInGroup
 from pybroker.group.member import GroupMember
 from pybroker.group.settings import (
     CommitMode,
     GroupEvent,
     GroupMetadata,
-    GroupOptions,
-    GroupSettings,
     Position,
 )
 from pybroker.metadata import NO_LEADER, ClusterView, TopicPartition, TopicView
@@ -36,6 +43,7 @@ from pybroker.offsets import ask_offsets
 from pybroker.partition_reader import PartitionReader, Start, timestamp_of
 from pybroker.reading import Reading
 from pybroker.record import Record
+from pybroker.stream import Order, Stream
 from pybroker.subscription import Subscription
 from pybroker.tasks import TaskOwner
 
@@ -46,19 +54,6 @@ log = logging.getLogger("pybroker.consumer")
 _CHUNK_RECORDS: Final = 500
 _TIME_LIMIT: Final = 30.0
 _IDLE_IS_READY: Final = 1.0
-
-
-class ConsumerOptions(GroupOptions, total=False):
-    """Keyword arguments of `Consumer` that tune it, besides those of its group. Durations are seconds, sizes bytes."""
-
-    isolation: Literal["read_uncommitted", "read_committed"]
-    max_wait: float
-    min_bytes: int
-    max_bytes: int
-    partition_bytes: int
-    buffer_bytes: int
-    check_crcs: bool
-    rack: str
 
 
 class Consumer:
@@ -95,9 +90,9 @@ class Consumer:
             raise TypeError("Consumer(...) needs topics to read, or partitions=[(topic, partition), ...], one of them")
         if group is not None and self._given:
             raise TypeError("the members of a group share whole topics: give topics, or partitions without a group")
-        self._start = _checked_start(start, group)
+        self._start = checked_start(start, group)
         given: dict[str, Any] = {**options}
-        self._group_settings = _group_settings(group, commit, given)
+        self._group_settings = group_settings(group, commit, given)
         self._owns_client = client is None
         self.client = client if client is not None else Client(bootstrap)
         self._subscription = Subscription(
@@ -106,14 +101,17 @@ class Consumer:
         self._decoder = Decoder(
             key_codec or Raw(),
             value_codec or Raw(),
-            read_committed=_is_committed(given.pop("isolation", "read_uncommitted")),
+            read_committed=is_committed(given.pop("isolation", "read_uncommitted")),
             checks_crc=given.pop("check_crcs", True),
+            replier=self.client,
         )
-        self._settings = _settings(given, read_committed=self._decoder.read_committed)
+        self._settings = fetch_settings(given, read_committed=self._decoder.read_committed)
         self._tasks = TaskOwner("consumer", lambda failure: self._more.set())
         self._more = asyncio.Event()
         self._reading: Reading | None = None
         self._member: GroupMember | None = None
+        self._is_closing = False
+        """Nothing is read any more; handlers of events may still look around, and commit."""
         self._seen: dict[str, UUID] = {}
         self._first_counts: dict[str, int] = {}
         self._stop_listening = _nothing
@@ -165,16 +163,17 @@ class Consumer:
         await self._close(finishes=True)
 
     async def _close(self, *, finishes: bool) -> None:
-        reading, self._reading = self._reading, None
+        reading, was_closing, self._is_closing = self._reading, self._is_closing, True
         self._more.set()
         try:
-            if reading is not None and self._member is not None:
+            if reading is not None and self._member is not None and not was_closing:
                 if finishes:
                     reading.one_at_a_time.put_down()
                 else:
                     reading.one_at_a_time.let_be()
                 await self._member.close()
         finally:
+            reading, self._reading = self._reading, None
             if reading is not None:
                 reading.fetcher.stop()
                 self._stop_listening()
@@ -222,8 +221,72 @@ class Consumer:
         self._usable().one_at_a_time.take_up(reader, records, is_single=False)
         return records
 
+    def stream(
+        self,
+        *,
+        concurrency: int = 16,
+        order: Order = "key",
+        max_pending: int | None = None,
+        retry: Retry | None = None,
+        dead_letter: str | None = None,
+    ) -> Stream:
+        """Handlers side by side: `async with consumer.stream(concurrency=32) as stream: await stream.run(handler)`.
+
+        order: records of one "key" (or of one "partition") are handled one after the other, those without a key in any
+        order; "none": all in any order. max_pending: how many may be taken and not finished, by default eight for each
+        handler. retry: how often, and after what errors, a handler is tried again; by default it is not. dead_letter:
+        the topic to which a record goes that could not be handled; without one, the handler's error ends the stream.
+        In a group only what is finished, without a gap, is committed: commit="after" or "manual" is needed.
+        """
+        if self._commits_before:
+            raise ValueError("commit='before' and a stream do not go together: it commits what is finished")
+        group = self._group_settings.group if self._group_settings is not None else None
+        return Stream(
+            self,
+            concurrency=concurrency,
+            order=order,
+            max_pending=max_pending,
+            retry=retry,
+            dead_letter=dead_letter,
+            group=group,
+        )
+
+    def lend_to(self, stream: Stream) -> Reading:
+        """From now on it is the stream that reads. Raises TypeError when another does."""
+        reading = self._readable()
+        if reading.work is not reading.one_at_a_time:
+            raise TypeError("a consumer has one stream at a time")
+        reading.one_at_a_time.put_down()
+        reading.work = stream
+        return reading
+
+    async def next_for_stream(
+        self, count: int, is_over: Callable[[], object]
+    ) -> tuple[PartitionReader, list[Record]] | None:
+        """The next records for a stream; None when it is over. Raises what a partition failed with."""
+        while not is_over():
+            reading = self._readable()
+            self._raise_failure(reading)
+            found = reading.next(count)
+            if found is not None:
+                return found
+            self._more.clear()
+            await self._more.wait()
+        return None
+
+    def wake(self) -> None:
+        """Have who waits for records look around."""
+        self._more.set()
+
+    def _raise_failure(self, reading: Reading) -> None:
+        failures = reading.fetcher.failures
+        for tp in list(failures):
+            raise failures.pop(tp)
+
     async def _next(self, count: int) -> tuple[PartitionReader, list[Record]]:
-        hand = self._usable().one_at_a_time
+        hand = self._readable().one_at_a_time
+        if self._usable().work is not hand:
+            raise TypeError("the records of this consumer go to its stream")
         if self._member is not None and hand.is_held_by_another:
             raise TypeError(
                 "two tasks read one consumer of a group, so nobody can tell what is finished:"
@@ -231,10 +294,8 @@ class Consumer:
             )
         hand.put_down()
         while True:
-            reading = self._usable()
-            failures = reading.fetcher.failures
-            for tp in list(failures):
-                raise failures.pop(tp)
+            reading = self._readable()
+            self._raise_failure(reading)
             found = reading.next(count)
             if found is not None:
                 if not self._commits_before or await self._commit_before(reading, *found):
@@ -273,9 +334,12 @@ class Consumer:
 
     def positions(self) -> dict[TopicPartition, Position]:
         """What `commit()` would commit: of every partition that is read, where to go on after what the application
-        got."""
+        got, or what the handlers of its stream have finished."""
+        reading = self._usable()
+        if reading.work is not reading.one_at_a_time:
+            return reading.finished(reading.fetcher.readers)
         found: dict[TopicPartition, Position] = {}
-        for tp, reader in self._usable().fetcher.readers.items():
+        for tp, reader in reading.fetcher.readers.items():
             position = reader.position
             if position is not None:
                 found[tp] = Position(position, reader.read_epoch)
@@ -337,9 +401,8 @@ class Consumer:
         """
         async with asyncio.timeout(time_limit):
             while True:
-                fetcher = self._usable().fetcher
-                for tp in list(fetcher.failures):
-                    raise fetcher.failures.pop(tp)
+                fetcher = self._readable().fetcher
+                self._raise_failure(self._readable())
                 idle_for = None if self._member is None else self._member.idle_for()
                 if self._member is None or idle_for is not None:
                     readers = fetcher.readers.values()
@@ -377,7 +440,7 @@ class Consumer:
             return
         if member.settings.commit != "manual":
             raise ValueError(f"with commit={member.settings.commit!r} the consumer decides what is committed")
-        await member.commit(_positions_of(what), time_limit)
+        await member.commit(positions_of(what), time_limit)
 
     async def committed(
         self, partitions: Iterable[tuple[str, int]] | None = None, *, time_limit: float = _TIME_LIMIT
@@ -410,6 +473,11 @@ class Consumer:
         if self._member is not None:
             self._member.check()
         return self._reading
+
+    def _readable(self) -> Reading:
+        if self._is_closing and self._reading is not None:
+            raise Closed("the consumer is being closed")
+        return self._usable()
 
     def _in_group(self) -> GroupMember:
         self._usable()
@@ -479,51 +547,6 @@ class Consumer:
                 reading.remove([reader.tp])
         if self._member is not None:
             self._member.committed.forget([tp for tp in readers if tp.topic == topic.name])
-
-
-def _checked_start(start: Start | Literal["committed"] | None, group: str | None) -> StartInGroup:
-    if start is None:
-        return "latest" if group is None else "earliest"
-    if start == COMMITTED_ONLY:
-        if group is None:
-            raise ValueError("start='committed' needs a group")
-        return start
-    timestamp_of(start)
-    return start
-
-
-def _group_settings(group: str | None, commit: CommitMode, given: dict[str, Any]) -> GroupSettings | None:
-    """Takes the options of the group out of `given`."""
-    options = {name: given.pop(name) for name in list(given) if name in GroupOptions.__annotations__}
-    if group is not None:
-        return GroupSettings(group, commit, rack=given.get("rack", ""), **options)
-    if options or commit != "after":
-        raise TypeError(f"{', '.join(sorted(options)) or 'commit'}: for consumers with a group")
-    return None
-
-
-def _positions_of(what: Record | Mapping[tuple[str, int], int | Position]) -> dict[TopicPartition, Position]:
-    if isinstance(what, Record):
-        return {what.topic_partition: Position(what.offset + 1, what.leader_epoch)}
-    return {
-        TopicPartition(*tp): position if isinstance(position, Position) else Position(position)
-        for tp, position in what.items()
-    }
-
-
-def _is_committed(isolation: str) -> bool:
-    if isolation not in ("read_uncommitted", "read_committed"):
-        raise ValueError(f"isolation={isolation!r}: it can be 'read_uncommitted' or 'read_committed'")
-    return isolation == "read_committed"
-
-
-def _settings(given: dict[str, Any], *, read_committed: bool) -> FetchSettings:
-    names = {"buffer_bytes": "partition_buffer_bytes"}
-    known = {"max_wait", "min_bytes", "max_bytes", "partition_bytes", "buffer_bytes", "rack"}
-    unknown = set(given) - known
-    if unknown:
-        raise TypeError(f"Consumer has no option {', '.join(sorted(unknown))}")
-    return FetchSettings(read_committed=read_committed, **{names.get(name, name): each for name, each in given.items()})
 
 
 def _nothing() -> None:

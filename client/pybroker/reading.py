@@ -25,7 +25,7 @@ class Work(Protocol):
     """How the application works through what it is given."""
 
     def finished(self, reader: PartitionReader) -> Position | None:
-        """Where to go on from; None while that is not known."""
+        """Where to go on from so that nothing unfinished is left out; None while that is not known."""
 
     def is_busy(self, partitions: Collection[TopicPartition]) -> bool:
         """Whether something of these is in hand."""
@@ -201,7 +201,9 @@ class Reading:
         return True
 
     def on_progress(self) -> None:
-        """Something was finished."""
+        """Something was finished, or is not in hand any more."""
+        if not self._waiters:
+            return
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -135,6 +135,17 @@ def test_delete(pybroker: Run, topic: str, moved: str) -> None:
     refused(pybroker("group", "describe", moved), 4, f"there is no group {moved}", "`pybroker group list` shows them")
 
 
+def test_config(pybroker: Run) -> None:
+    group = a_name("group")
+    assert pybroker("group", "config", group).rows == [["KEY", "VALUE", "SOURCE"]]
+    key = "consumer.session.timeout.ms"
+    assert pybroker("group", "config", group, "-s", f"{key}=50000").rows[1:] == [[key, "50000", "group"]]
+    assert pybroker("group", "config", group, "-d", key).rows[1:] == [[key, "45000", "default"]]
+    assert [key, "45000", "default"] in pybroker("group", "config", group, "--all").rows
+    refused(pybroker("group", "config", group, "-s", f"{key}=1"), 1, "group.consumer.min.session.timeout.ms")
+    refused(pybroker("group", "config", group, "-s", "consumer.sesion.timeout.ms=1"), 1, f"did you mean {key}?")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

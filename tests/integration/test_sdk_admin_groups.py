@@ -134,6 +134,29 @@ async def test_what_is_not_there_or_cannot_be_is_told(topic: str, admin: Admin) 
     assert await admin.seek_group(group, "latest") == {}
 
 
+async def test_a_groups_own_settings(broker: BrokerProcess, topic: str, admin: Admin) -> None:
+    group = a_name("group")
+    usual = await admin.group_configs(group)
+    assert usual["consumer.session.timeout.ms"].value == "45000"
+    assert usual["consumer.heartbeat.interval.ms"].source == "broker file"
+    await admin.alter_group_configs(
+        group, {"consumer.session.timeout.ms": "50000", "consumer.heartbeat.interval.ms": "200"}
+    )
+    changed = await admin.group_configs(group)
+    assert (changed["consumer.session.timeout.ms"].value, changed["consumer.session.timeout.ms"].source) == (
+        "50000",
+        "group",
+    )
+    member = await asyncio.to_thread(Member, broker.bootstrap, topic, group, **{"group.protocol": "consumer"})
+    await asyncio.to_thread(until, lambda: len(member.owned) == PARTITIONS, [member])
+    await asyncio.to_thread(member.leave)
+    with pytest.raises(Rejected, match=r"consumer\.session\.timeout\.ms") as caught:
+        await admin.alter_group_configs(group, {"consumer.session.timeout.ms": "1"})
+    assert caught.value.code is ErrorCode.INVALID_CONFIG
+    await admin.alter_group_configs(group, {"consumer.session.timeout.ms": None})
+    assert (await admin.group_configs(group))["consumer.session.timeout.ms"] == usual["consumer.session.timeout.ms"]
+
+
 async def test_lag_of_partitions_without_a_position_or_without_a_topic(broker: BrokerProcess, admin: Admin) -> None:
     kept, gone, group = a_name(), a_name(), a_name("group")
     for name in (kept, gone):

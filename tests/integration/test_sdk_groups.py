@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from tests.support.broker_process import BrokerProcess, running_broker
+from tests.support.broker_process import running_broker
 from tests.support.sdk import TIME_LIMIT_S, a_name, new_topic, nothing_left, take
 from tests.support.sdk_members import (
     COOPERATIVE,
@@ -18,6 +18,7 @@ from tests.support.sdk_members import (
     PROTOCOLS,
     SdkMember,
     committed,
+    fast_bootstrap,
     members_end,
     numbered_topic,
     send_numbers,
@@ -30,19 +31,9 @@ from pybroker.errors import Fenced, KafkaError, NotAssigned, NotFound
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.messages import ConsumerGroupHeartbeatRequest, LeaveGroupRequest
 
+bootstrap = fast_bootstrap
 MakeMember = Callable[..., SdkMember]
 each_protocol = pytest.mark.parametrize("options", PROTOCOLS.values(), ids=list(PROTOCOLS))
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with running_broker(tmp_path_factory.mktemp("groups") / "data", FAST_GROUPS) as started:
-        yield started
-
-
-@pytest.fixture
-def bootstrap(broker: BrokerProcess) -> str:
-    return broker.bootstrap
 
 
 @pytest.fixture
@@ -420,6 +411,42 @@ async def test_a_handler_of_assigned_may_seek(bootstrap: str) -> None:
 def _seek_to_8(consumer: Consumer, event: GroupEvent) -> None:
     if not isinstance(event, Revoked):
         consumer.seek(8)
+
+
+async def test_a_handler_of_revoked_may_commit_also_while_the_consumer_is_closed(bootstrap: str) -> None:
+    topic, group = await new_topic(bootstrap), a_name("group")
+    tp = TopicPartition(topic, 0)
+    async with Producer(bootstrap) as producer:
+        await producer.send_many(topic, [b"%d" % number for number in range(10)])
+
+    async def on_event(event: GroupEvent) -> None:
+        if isinstance(event, Revoked):
+            assert consumer.group_metadata.generation > 0
+            await consumer.commit({tp: 7})
+
+    consumer = Consumer(topic, group=group, bootstrap=bootstrap, commit="manual", on_event=on_event)
+    async with consumer:
+        await take(consumer, 2)
+    async with Consumer(topic, group=group, bootstrap=bootstrap) as another:
+        assert (await another.committed([tp]))[tp] == (7, -1, "")
+
+
+async def test_a_handler_of_revoked_that_fails_keeps_nothing_from_being_committed(bootstrap: str) -> None:
+    topic, group = await new_topic(bootstrap), a_name("group")
+    async with Producer(bootstrap) as producer:
+        await producer.send_many(topic, [b"%d" % number for number in range(10)])
+
+    def on_event(event: GroupEvent) -> None:
+        if isinstance(event, Revoked):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with nothing_left(), Consumer(topic, group=group, bootstrap=bootstrap, on_event=on_event) as consumer:
+            await take(consumer, 2)
+    async with asyncio.timeout(TIME_LIMIT_S), Consumer(topic, group=group, bootstrap=bootstrap) as another:
+        await another.ready()
+        assert another.position(topic, 0) == 2
+        assert another.assignment == [TopicPartition(topic, 0)]
 
 
 async def test_events_can_be_iterated(bootstrap: str) -> None:

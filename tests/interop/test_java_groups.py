@@ -125,3 +125,14 @@ def test_kafka_dump_log_decodes_the_offsets_topic(tmp_path: Path) -> None:
     assert f'"{group}-classic"' in out
     assert f'"{group}-consumer"' in out
     assert "Could not decode" not in out
+
+
+def test_groups_have_settings_of_their_own(broker: BrokerProcess) -> None:
+    group = f"group-{uuid4().hex[:8]}"
+    entity = ("--bootstrap-server", broker.bootstrap, "--entity-type", "groups", "--entity-name", group)
+    tool("kafka-configs", *entity, "--alter", "--add-config", "consumer.session.timeout.ms=50000")
+    described = tool("kafka-configs", *entity, "--describe")
+    assert "consumer.session.timeout.ms=50000" in described
+    assert group in tool("kafka-configs", *entity[:4], "--describe")
+    tool("kafka-configs", *entity, "--alter", "--delete-config", "consumer.session.timeout.ms")
+    assert "consumer.session.timeout.ms=50000" not in tool("kafka-configs", *entity, "--describe")

@@ -43,6 +43,8 @@ _TEXTS: Final = {"error_message", "batch_index_error_message", "documentation"}
 _KEYED: Final = {"api_keys": "api_key", "configs": "name", "supported_features": "name", "finalized_features": "name"}
 _TOPIC_NAMES: Final = ("name", "topic", "resource_name")
 _BROKER_RESOURCES: Final = {4, 8}
+_NAMED_RESOURCES: Final = {2, 32}
+"""Topics and groups: they may be another exchange's."""
 _LITERAL_IDS_END: Final = 1 << 64
 _MADE_MEMBER_ID: Final = re.compile(
     r"(.*-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}"
@@ -194,7 +196,7 @@ class Normaliser:
         if isinstance(value, dict) and "transactional_id" in value and "producer_id" in value:
             return self._prefix not in value["transactional_id"]
         if not isinstance(value, dict) or ("topic_id" not in value and "partitions" not in value):
-            return isinstance(value, dict) and value.get("resource_type") == 2 and self._is_other(value)
+            return isinstance(value, dict) and value.get("resource_type") in _NAMED_RESOURCES and self._is_other(value)
         return self._is_other(value)
 
     def _is_other(self, value: dict[str, Plain]) -> bool:

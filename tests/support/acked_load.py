@@ -7,6 +7,7 @@ duplication from reordering without asking the producer.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
+
+FLUSH_S = 120
 
 
 @dataclass
@@ -36,6 +39,7 @@ class AckedLoad:
 
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
+        self._is_abandoned = False
         self._room = threading.Semaphore(self.in_flight)
         self._thread = threading.Thread(target=self._run, name="acked-load")
 
@@ -45,7 +49,13 @@ class AckedLoad:
     def stop(self) -> None:
         """Sends no more, waits for every outstanding acknowledgement."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """Ends it without waiting for what is outstanding; nothing is to be checked any more."""
+        self._is_abandoned = True
+        self.stop()
 
     @property
     def acked_count(self) -> int:
@@ -77,8 +87,13 @@ class AckedLoad:
             producer.produce(self.topic, value, partition=partition, on_delivery=self._delivered)
             producer.poll(0)
             partition = (partition + 1) % self.partitions
-        left = producer.flush(120)
-        if left:
+        deadline = time.monotonic() + FLUSH_S
+        while (left := producer.flush(0.2)) and not self._is_abandoned and time.monotonic() < deadline:
+            pass
+        if left and self._is_abandoned:
+            producer.purge()
+            producer.flush(5)
+        elif left:
             self.failures.append(f"{left} records were neither acknowledged nor refused after two minutes")
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:

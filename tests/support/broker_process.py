@@ -46,7 +46,8 @@ class BrokerProcess:
         flags = [
             part for key, value in given.items() if value is not None for part in (f"--{key.replace('.', '-')}", value)
         ]
-        self._command = [*command, *flags]
+        self.command = command
+        self._flags = flags
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -65,7 +66,7 @@ class BrokerProcess:
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [*self.command, *self._flags],
                 cwd=ROOT,
                 env={**without_settings(os.environ), "PYTHONPATH": path, **self._environment},
                 stdin=subprocess.DEVNULL,
@@ -105,6 +106,13 @@ class BrokerProcess:
         """kill -9: nothing is flushed, nothing is said."""
         self.running.kill()
         self.wait()
+
+    def suspend(self) -> None:
+        """It keeps its connections and does nothing (SIGSTOP), until `resume`."""
+        self.running.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.running.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         self.stop()

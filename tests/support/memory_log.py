@@ -125,6 +125,17 @@ class MemoryLog:
             apply_batch(self.producer_state, memoryview(copy), header, base)
         return AppendInfo(base, last, append_time, self.log_start_offset, self.end_position, False)
 
+    def append_as_follower(self, records: memoryview, now_wall_ms: int, leader_epoch: int = 1 << 30) -> AppendInfo:
+        first = self.log_end_offset
+        for position, header in iter_batches(records):
+            if header.partition_leader_epoch > leader_epoch:
+                break
+            assert header.base_offset >= self.log_end_offset
+            next(reversed(self._segments.values())).extend(records[position : position + header.size_bytes])
+            self.log_end_offset = header.next_offset
+            self._epochs.assign(max(header.partition_leader_epoch, 0), header.base_offset)
+        return AppendInfo(first, self.log_end_offset - 1, -1, self.log_start_offset, self.end_position, False)
+
     def roll(self) -> None:
         self._segments[self.log_end_offset] = bytearray()
 

@@ -62,7 +62,7 @@ def end_transaction(log: PartitionLog, kind: ControlType, producer_id: int, *, e
     marker = build_end_transaction_marker(
         kind, timestamp=NOW_MS, producer_id=producer_id, producer_epoch=epoch, coordinator_epoch=how.pop("term", 0)
     )
-    info = log.append_as_leader(memoryview(marker), 0, NOW_MS, origin=AppendOrigin.MARKER, **how)
+    info = log.append_as_leader(memoryview(marker), max(log.latest_epoch, 0), NOW_MS, origin=AppendOrigin.MARKER, **how)
     log.producer_state.on_high_watermark(log.log_end_offset)
     return info.base_offset
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+from tests.support.broker_process import running_broker
 from tests.support.sdk import TIME_LIMIT_S, new_topic
 
 from pybroker import (
@@ -35,6 +38,18 @@ FAST_GROUPS = {
     "group.min.session.timeout.ms": "1000",
 }
 """Settings of a broker whose groups settle at once."""
+
+
+@pytest.fixture(scope="module")
+def fast_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker of the module's own with these settings, or the one that PYBROKER_TEST_BOOTSTRAP names."""
+    given = os.environ.get("PYBROKER_TEST_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    with running_broker(tmp_path_factory.mktemp("groups") / "data", FAST_GROUPS) as broker:
+        yield broker.bootstrap
+
 
 CONSUMER: dict[str, Any] = {"group_protocol": "consumer"}
 EAGER: dict[str, Any] = {"group_protocol": "classic", "session_timeout": 1.5, "heartbeat_interval": 0.1}

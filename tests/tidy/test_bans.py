@@ -52,9 +52,11 @@ BROAD_EXCEPT_ALLOWED = {
     "pybroker_server.runtime.blocking_threads",
     "pybroker_server.network.dispatcher",
     "pybroker.record",
+    "pybroker.stream",
 }
-"""The places that catch everything: a task's owner, a worker thread, the last resort of a request, and a codec of the
-application, whose errors are told with the record that it failed on."""
+"""The places that catch everything: a task's owner, a worker thread, the last resort of a request, and what the
+application hands to the SDK: its codecs, whose errors are told with the record that they failed on, and its handlers,
+whose records are tried again or become dead letters."""
 
 PURE = (
     "pybroker_protocol.",

@@ -1,4 +1,4 @@
-"""`pybroker group`: list, describe, delete groups; how far they are behind, and where they go on.
+"""`pybroker group`: list, describe, configure, delete groups; how far they are behind, and where they go on.
 
 Rules of this file: what destroys shows a plan and asks, unless `--yes`; `seek` changes nothing unless `--execute`.
 """
@@ -16,11 +16,12 @@ from pybroker_server.cli.group_seek import PLAN_COLUMNS, SeekOptions, plan_rows,
 from pybroker_server.cli.group_words import owned, parse_partitions, parse_target
 from pybroker_server.cli.offsets import OffsetError
 from pybroker_server.cli.output import Cell, output_option, show_json, show_table
-from pybroker_server.cli.remote import ask, bootstrap_option, confirm
+from pybroker_server.cli.remote import ask, bootstrap_option, confirm, key_values
 from pybroker_server.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from pybroker import Admin
+    from pybroker.admin import ConfigEntry
     from pybroker.group_info import GroupInfo, GroupListing
 
 _STATES = ["Stable", "Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Dead"]
@@ -241,5 +242,35 @@ def delete(bootstrap: str, names: tuple[str, ...], topics: tuple[str, ...], yes:
                 click.echo(f"deleted {what} {name}")
 
 
-for _command in (list_groups, describe, lag, seek, delete):
+@group.command()
+@bootstrap_option
+@click.argument("name")
+@click.option("-s", "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a value; repeatable.")
+@click.option("-d", "--delete", "deletions", multiple=True, metavar="KEY", help="Go back to the broker's; repeatable.")
+@click.option("-a", "--all", "show_all", is_flag=True, help="Show what the group has from the broker too.")
+def config(
+    bootstrap: str, name: str, changes: tuple[str, ...], deletions: tuple[str, ...], show_all: bool, output: str
+) -> None:
+    """Show or change the configuration of a group, which need not exist yet.
+
+    \b
+    pybroker group config billing -s consumer.session.timeout.ms=50000
+    """
+    wanted: dict[str, str | None] = {**key_values(changes, "--set"), **dict.fromkeys(deletions)}
+
+    async def work(admin: Admin) -> dict[str, ConfigEntry]:
+        if wanted:
+            await admin.alter_group_configs(name, wanted)
+        return await admin.group_configs(name)
+
+    found = ask(bootstrap, f"cannot configure group {name}", work)
+    rows = [
+        (each.name, each.value, each.source)
+        for each in sorted(found.values(), key=lambda entry: entry.name)
+        if show_all or each.source == "group" or each.name in wanted
+    ]
+    show_table(("key", "value", "source"), rows, output)
+
+
+for _command in (config, list_groups, describe, lag, seek, delete):
     _command.params.append(output_option())

@@ -17,7 +17,7 @@ from pybroker_server.cli.errors import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_U
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve:serve", "Run a broker."),
     "topic": ("topic:topic", "List, describe, create, configure, grow, trim and delete topics."),
-    "group": ("group:group", "List, describe, watch, move and delete consumer groups."),
+    "group": ("group:group", "List, describe, watch, move, configure and delete consumer groups."),
     "produce": ("produce:produce", "Send lines of standard input as records."),
     "consume": ("consume:consume", "Print records."),
     "log": ("log_dump:log", "Look into segment files."),

@@ -24,7 +24,7 @@ _CONNECT_TIMEOUT_S: Final = 3.0
 _HINTS: Final = {
     "TOPIC_ALREADY_EXISTS": "--if-not-exists leaves it as it is",
     "INVALID_TOPIC_EXCEPTION": "a name has 1 to 249 of letters, digits, dot, underscore and dash",
-    "INVALID_CONFIG": "`pybroker topic config TOPIC` lists every key with its value",
+    "INVALID_CONFIG": "`pybroker topic config TOPIC --all` lists every key, `pybroker group config` a group's",
     "INVALID_REPLICATION_FACTOR": "`pybroker topic describe` shows the brokers; there cannot be more replicas",
     "INVALID_PARTITIONS": "partitions can only be added",
     "GROUP_ID_NOT_FOUND": "`pybroker group list` shows them",

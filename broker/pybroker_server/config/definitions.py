@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pybroker_server.config import (
+    table_group,
     table_groups,
     table_log,
     table_quorum,
@@ -29,6 +30,9 @@ BROKER: Final[dict[str, ConfigDef]] = parse_table("".join(module.TABLE for modul
 
 TOPIC: Final[dict[str, ConfigDef]] = parse_table(table_topic.TABLE)
 """Topic keys by name."""
+
+GROUP: Final[dict[str, ConfigDef]] = parse_table(table_group.TABLE)
+"""Keys of single groups by name."""
 
 OWN: Final = frozenset(
     {"admin.listener", "cluster.id", "metadata.store.url", "durability", "message.format.validation"}

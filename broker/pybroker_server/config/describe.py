@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pybroker_server.config.definitions import TOPIC, find_broker
+from pybroker_server.config.definitions import GROUP, TOPIC, find_broker
 from pybroker_server.config.load import Layer, Setting
 from pybroker_server.config.notation import ConfigDef, ConfigType, ConfigValue, UpdateMode
 from pybroker_server.config.values import format_value, parse_value
@@ -26,6 +26,7 @@ class ConfigSource(IntEnum):
     DYNAMIC_DEFAULT_BROKER = 3
     STATIC_BROKER = 4
     DEFAULT = 5
+    GROUP = 8
 
 
 _SOURCE_OF_LAYER = {
@@ -70,6 +71,21 @@ def describe_topic(overrides: Mapping[str, str], config: BrokerConfig) -> list[D
         for definition in TOPIC.values()
         if not definition.internal or definition.name in overrides
     ]
+
+
+def describe_group(overrides: Mapping[str, str], config: BrokerConfig) -> list[DescribedConfig]:
+    """Every key of a group with these overrides, whether there is such a group or not."""
+    described = []
+    for name, definition in GROUP.items():
+        value, synonyms = config.group_defaults[name], []
+        if name in overrides:
+            value = parse_value(definition, overrides[name])
+            synonyms = [Synonym(name, format_value(value), ConfigSource.GROUP)]
+        names = [source.name for source in definition.sources]
+        usual = Synonym(name, format_value(config.group_defaults[name]), ConfigSource.DEFAULT)
+        synonyms += _synonyms_of(names, config) if names else [usual]
+        described.append(_described(definition, value, synonyms))
+    return described
 
 
 def describe_broker(config: BrokerConfig) -> list[DescribedConfig]:

@@ -17,7 +17,7 @@ from pybroker_server.config import (
     table_security,
     table_server,
 )
-from pybroker_server.config.definitions import IGNORED, IGNORED_PREFIXES, OWN, TOPIC
+from pybroker_server.config.definitions import GROUP, IGNORED, IGNORED_PREFIXES, OWN, TOPIC
 from pybroker_server.config.notation import ConfigDef, parse_table
 from pybroker_server.config.views import KEYS_WITH_EFFECT
 
@@ -35,7 +35,7 @@ Each key is layered by itself, the later one wins: defaults < file < environment
 | file | `pybroker serve server.properties` or `--config FILE`: Kafka's syntax; a key given twice is an error |
 | environment | `PYBROKER_LOG_DIRS`, `KAFKA_LOG_DIRS` or `KAFKA_CFG_LOG_DIRS`; `.` is `_`, `_` is `__`, `-` is `___` |
 | flags | `--log-dirs PATH` for `log.dirs`, every key alike; `--override key=value` |
-| dynamic | `kafka-configs --alter`, `pybroker topic config`: all topic keys, broker keys as *update* says |
+| dynamic | `kafka-configs --alter`, `pybroker topic config`, `pybroker group config`; broker keys as *update* says |
 
 A key that nobody knows is an error that names the nearest known one. `pybroker config explain` prints every value in
 force and where it comes from; `pybroker config explain --key KEY` explains one key.
@@ -50,6 +50,11 @@ Kafka's 3 and the number of brokers. A listener that `controller.listener.names`
 `advertised.listeners` each client is told the address on which it reached the broker.
 """
 
+_GROUP_HEAD = """Of single groups, which need not exist yet: `kafka-configs --entity-type groups`,
+`pybroker group config`. Those of consumer groups count from a member's next heartbeat; those of share and streams
+groups are kept and described.
+
+"""
 _SECTIONS = (
     ("Identity, listeners, limits, replication, metrics", table_server.TABLE),
     ("The log", table_log.TABLE),
@@ -62,16 +67,17 @@ _OTHER_DEFAULTS = frozenset({"listeners", "log.dir", "max.connections", "queued.
 
 def page() -> str:
     """The whole page."""
-    parts = [_HEAD, "\n## Topic keys\n\n", *_topic_rows()]
+    parts = [_HEAD, "\n## Topic keys\n\n", *_own_rows(TOPIC.values())]
+    parts += ["\n## Group keys\n\n", _GROUP_HEAD, *_own_rows(GROUP.values())]
     for title, table in _SECTIONS:
         parts += [f"\n## Broker keys: {title}\n\n", *_broker_rows(parse_table(table).values())]
     parts += ["\n## Accepted from other files\n\n", _ignored()]
     return "".join(parts)
 
 
-def _topic_rows() -> Iterable[str]:
+def _own_rows(definitions: Iterable[ConfigDef]) -> Iterable[str]:
     yield "| key | type | default | allowed | default from | |\n|---|---|---|---|---|---|\n"
-    for each in TOPIC.values():
+    for each in definitions:
         if each.internal:
             continue
         sources = ", ".join(f"`{source.name}`" for source in each.sources)

@@ -1,4 +1,4 @@
-"""Changes of configuration while the cluster runs: topic overrides and broker overrides (KIP-226, KIP-339).
+"""Changes of configuration while the cluster runs: overrides of topics, groups and brokers (KIP-226, KIP-339, KIP-848).
 
 Rules of this file: pure. A change is checked as a whole before anything of it counts: the caller stores what these
 functions return, or nothing. `ConfigError` means INVALID_CONFIG to a client, `ConfigRequestError` INVALID_REQUEST,
@@ -7,12 +7,13 @@ as Kafka answers. Stored overrides are text, as clients wrote them, without blan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pybroker_server.config.definitions import BROKER, TOPIC, find_broker, nearest
+from pybroker_server.config.definitions import BROKER, GROUP, TOPIC, find_broker, nearest
 from pybroker_server.config.load import Layer, Setting, Settings
 from pybroker_server.config.notation import ConfigDef, ConfigType, ConfigValue, UpdateMode
 from pybroker_server.config.values import ConfigError, format_value, parse_value, split_list
@@ -20,6 +21,8 @@ from pybroker_server.config.views import BrokerConfig, build_broker_config
 
 _FIXED_WHILE_RUNNING: Final = frozenset({"listeners", "listener.security.protocol.map", "cordoned.log.dirs"})
 """Keys that Kafka can change while it runs and this version cannot."""
+
+_RESET_DURATION: Final = re.compile(r"by_duration:P(?=[\dT])(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d{1,9})?S)?)?")
 
 
 class ConfigRequestError(ConfigError):
@@ -50,7 +53,7 @@ def alter_topic(current: Mapping[str, str], alterations: Sequence[Alteration], c
         if alteration.operation is AlterOperation.DELETE:
             overrides.pop(alteration.name, None)
             continue
-        definition = _topic_definition(alteration.name)
+        definition = _known(alteration.name, TOPIC, "topic")
         overrides[alteration.name] = _altered(definition, alteration, overrides, config.topic_defaults)
     check_topic(overrides, config)
     return overrides
@@ -63,14 +66,14 @@ def replace_topic(values: Mapping[str, str | None], config: BrokerConfig) -> dic
     """
     overrides = {name: text.strip() for name, text in values.items() if text is not None}
     for name in values:
-        _topic_definition(name)
+        _known(name, TOPIC, "topic")
     check_topic(overrides, config)
     return overrides
 
 
 def check_topic(overrides: Mapping[str, str], config: BrokerConfig) -> None:
     """Checks overrides, each by itself and against each other. Raises ConfigError."""
-    typed = {name: parse_value(_topic_definition(name), text) for name, text in overrides.items()}
+    typed = {name: parse_value(_known(name, TOPIC, "topic"), text) for name, text in overrides.items()}
     values = {**config.topic_defaults, **typed}
     low, high = values["min.compaction.lag.ms"], values["max.compaction.lag.ms"]
     assert isinstance(low, int)
@@ -79,6 +82,54 @@ def check_topic(overrides: Mapping[str, str], config: BrokerConfig) -> None:
         raise ConfigError("min.compaction.lag.ms", f"{low} is more than max.compaction.lag.ms ({high})")
     if values["remote.storage.enable"]:
         raise ConfigError("remote.storage.enable", "this broker has no remote storage")
+
+
+def alter_group(current: Mapping[str, str], alterations: Sequence[Alteration], config: BrokerConfig) -> dict[str, str]:
+    """The overrides of a group after IncrementalAlterConfigs. Raises ConfigError."""
+    _refuse_repeated(alteration.name for alteration in alterations)
+    overrides = dict(current)
+    for alteration in alterations:
+        if alteration.operation is AlterOperation.DELETE:
+            overrides.pop(alteration.name, None)
+            continue
+        definition = _known(alteration.name, GROUP, "group")
+        overrides[alteration.name] = _altered(definition, alteration, overrides, config.group_defaults)
+    check_group(overrides, config)
+    return overrides
+
+
+def replace_group(values: Mapping[str, str | None], config: BrokerConfig) -> dict[str, str]:
+    """The overrides of a group after AlterConfigs: these and no others. Raises ConfigError."""
+    overrides = {name: text.strip() for name, text in values.items() if text is not None}
+    check_group(overrides, config)
+    return overrides
+
+
+def check_group(overrides: Mapping[str, str], config: BrokerConfig) -> None:
+    """Checks overrides, each by itself, against the broker's bounds, and against each other. Raises ConfigError."""
+    typed = {name: parse_value(_known(name, GROUP, "group"), text) for name, text in overrides.items()}
+    for name, value in typed.items():
+        kind, _, rest = name.partition(".")
+        for word in ("min", "max"):
+            bound_name = f"group.{kind}.{word}.{rest.removeprefix('num.')}"
+            bound = config.settings.value(bound_name) if bound_name in BROKER else None
+            if not isinstance(bound, int) or not isinstance(value, int):
+                continue
+            if (value < bound) if word == "min" else (value > bound):
+                side = "less" if word == "min" else "more"
+                raise ConfigError(name, f"{value} is {side} than {bound_name} ({bound})")
+    reset = typed.get("share.auto.offset.reset", "latest")
+    if reset not in ("earliest", "latest") and not _RESET_DURATION.fullmatch(str(reset)):
+        hint = "earliest, latest, or by_duration: and an ISO 8601 duration as in by_duration:P1DT6H"
+        raise ConfigError("share.auto.offset.reset", f"{reset!r} is no place to begin", hint=hint)
+    values = {**config.group_defaults, **typed}
+    for kind in ("consumer", "share", "streams"):
+        name = f"{kind}.session.timeout.ms"
+        session, heartbeat = values[name], values[f"{kind}.heartbeat.interval.ms"]
+        assert isinstance(session, int)
+        assert isinstance(heartbeat, int)
+        if session <= heartbeat:
+            raise ConfigError(name, f"{session} is not more than {kind}.heartbeat.interval.ms ({heartbeat})")
 
 
 def alter_broker(
@@ -161,11 +212,11 @@ def _altered(
     return ",".join(item for item in items if item not in change)
 
 
-def _topic_definition(name: str) -> ConfigDef:
-    definition = TOPIC.get(name)
+def _known(name: str, definitions: dict[str, ConfigDef], what: str) -> ConfigDef:
+    definition = definitions.get(name)
     if definition is None:
-        close = nearest(name, TOPIC)
-        raise ConfigError(name, "no such topic key", hint=f"did you mean {close}?" if close else None)
+        close = nearest(name, definitions)
+        raise ConfigError(name, f"no such {what} key", hint=f"did you mean {close}?" if close else None)
     return definition
 
 

@@ -10,9 +10,9 @@ lines, the second indented:
 empty. `allowed` is `-`, a range `1..9`, `0..`, a range or one more value `1..9|-1`, a choice `one(a,b)`,
 `one-ci(a,b)` (letter case ignored), `some(a,b)` (a list of these, empty allowed), `some+(a,b)` (at least one),
 `some+()` (a list of anything, not empty), `nonempty` or `throttle`. `update` is `read-only`, `per-broker` or
-`cluster-wide` (KIP-226), or `topic`. Flags: `internal` (never described to clients), `from=a,b*60000` (the broker
-keys that a topic key takes its default from, first set one wins, in milliseconds or as they are). A backslash at the
-end of a line joins it with the next.
+`cluster-wide` (KIP-226), `topic` or `group`. Flags: `internal` (never described to clients), `from=a,b*60000` (the
+broker keys that a key of a topic or group takes its default from, first set one wins, in milliseconds or as they are).
+A backslash at the end of a line joins it with the next.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class UpdateMode(Enum):
     PER_BROKER = "per-broker"
     CLUSTER_WIDE = "cluster-wide"
     TOPIC = "topic"
+    GROUP = "group"
 
 
 class Rule(Enum):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from pybroker_server.config.definitions import BROKER, TOPIC
+from pybroker_server.config.definitions import BROKER, GROUP, TOPIC
 from pybroker_server.config.inter_broker import inter_broker_listener
 from pybroker_server.config.listeners import Listener, parse_listeners, parse_protocol_map
 from pybroker_server.config.load import Layer, Setting, Settings, load_settings
@@ -34,6 +34,8 @@ class BrokerConfig:
     """Every key with its source, for DescribeConfigs and `config explain`; parts read the attributes."""
     topic_defaults: Mapping[str, ConfigValue]
     """By topic key: what a topic without overrides has on this broker."""
+    group_defaults: Mapping[str, ConfigValue]
+    """By group key: what a group without overrides has on this broker."""
 
     node_id: int | None
     """None: adopt the one in the data directory, else `FALLBACK_NODE_ID`. Also read from `broker.id`."""
@@ -94,6 +96,12 @@ class BrokerConfig:
     producer_id_expiration_check_interval_ms: int
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
+    replica_fetch_max_bytes: int
+    replica_fetch_response_max_bytes: int
+    replica_fetch_min_bytes: int
+    replica_fetch_wait_max_ms: int
+    replica_fetch_backoff_ms: int
+    replica_socket_timeout_ms: int
 
     offsets_commit_timeout_ms: int
     offsets_load_buffer_size: int
@@ -161,6 +169,7 @@ _SPECIAL: Final = frozenset(
     {
         "settings",
         "topic_defaults",
+        "group_defaults",
         "node_id",
         "metadata_store_url",
         "log_dirs",
@@ -188,6 +197,12 @@ READ_BY_SPECIAL: Final = frozenset(
         "inter.broker.listener.name",
         "security.inter.broker.protocol",
         "max.connections.per.ip.overrides",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
         "offsets.topic.num.partitions",
         "offsets.topic.replication.factor",
         "offsets.topic.segment.bytes",
@@ -197,8 +212,8 @@ READ_BY_SPECIAL: Final = frozenset(
         "transaction.state.log.min.isr",
     }
 )
-"""Keys behind the attributes that are not simply their key's value, and those of topics that brokers make for
-themselves (`controller/internal_topics.py`)."""
+"""Keys behind the attributes that are not simply their key's value, the bounds of what groups may have of their own
+(`dynamic.py`), and the keys of topics that brokers make for themselves (`controller/internal_topics.py`)."""
 
 KEYS_WITH_EFFECT: Final = (
     READ_BY_SPECIAL
@@ -226,7 +241,8 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
     plain: dict[str, Any] = {name: settings.value(name.replace("_", ".")) for name in _PLAIN}
     return BrokerConfig(
         settings=settings,
-        topic_defaults=topic_defaults(settings),
+        topic_defaults=_own_defaults(TOPIC, settings),
+        group_defaults=_own_defaults(GROUP, settings),
         node_id=node_id,
         metadata_store_url=store_url,
         log_dirs=log_dirs,
@@ -239,12 +255,12 @@ def build_broker_config(settings: Settings) -> BrokerConfig:
     )
 
 
-def topic_defaults(settings: Settings) -> dict[str, ConfigValue]:
-    """What a topic without overrides has: the first of its broker keys that has a value, else Kafka's default."""
-    return {name: _topic_default(definition, settings) for name, definition in TOPIC.items()}
+def _own_defaults(definitions: Mapping[str, ConfigDef], settings: Settings) -> dict[str, ConfigValue]:
+    """What a topic or group without overrides has: the first of its broker keys with a value, else Kafka's default."""
+    return {name: _own_default(definition, settings) for name, definition in definitions.items()}
 
 
-def _topic_default(definition: ConfigDef, settings: Settings) -> ConfigValue:
+def _own_default(definition: ConfigDef, settings: Settings) -> ConfigValue:
     for source in definition.sources:
         value = settings.value(source.name)
         if value is None:

@@ -188,7 +188,7 @@ class CoordinatorHost(Generic[S]):
             partition = led.get(shard.index)
             if partition is not shard.partition or partition.state.leader_epoch != shard.leader_epoch:
                 self._unload(shard)
-        if old.topics_by_id is not new.topics_by_id:
+        if old.topics_by_id is not new.topics_by_id or old.group_configs is not new.group_configs:
             for shard in self._active():
                 self._perform(shard, lambda effects, state=shard.state: state.on_image(effects, new))  # type: ignore[misc]
         for index, partition in led.items():

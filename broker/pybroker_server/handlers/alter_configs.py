@@ -1,4 +1,4 @@
-"""AlterConfigs: replaces all overrides of topics and brokers; what is not named goes back to its default.
+"""AlterConfigs: replaces all overrides of topics, groups and brokers; what is not named goes back to its default.
 
 Versions 0-2. Superseded by IncrementalAlterConfigs, still sent by clients that know nothing newer. Each
 resource is changed as a whole or not at all, apart from the others.

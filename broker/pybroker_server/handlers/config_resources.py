@@ -6,7 +6,7 @@ import re
 from enum import IntEnum
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
-from pybroker_server.controller.configs import BrokerResource, Resource, TopicResource
+from pybroker_server.controller.configs import BrokerResource, GroupResource, Resource, TopicResource
 from pybroker_server.controller.topics import check_name
 from pybroker_server.metadata.image import CLUSTER_DEFAULT
 
@@ -22,6 +22,7 @@ class ResourceType(IntEnum):
 
     TOPIC = 2
     BROKER = 4
+    GROUP = 32
 
 
 def parse_resource(resource_type: int, name: str, own_node_id: int) -> Resource:
@@ -33,6 +34,10 @@ def parse_resource(resource_type: int, name: str, own_node_id: int) -> Resource:
         return TopicResource(name)
     if resource_type == ResourceType.BROKER:
         return BrokerResource(parse_broker(name, own_node_id))
+    if resource_type == ResourceType.GROUP:
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
+        return GroupResource(name)
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {resource_type}")
 
 

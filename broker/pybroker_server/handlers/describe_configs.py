@@ -1,4 +1,4 @@
-"""DescribeConfigs: every known key of topics and brokers with its value and where that comes from (KIP-133,
+"""DescribeConfigs: every known key of topics, groups and brokers with its value and where that comes from (KIP-133,
 KIP-569).
 
 Versions 1-4. v1 sources and synonyms, v3 types and documentation. Null and empty lists of keys both mean all.
@@ -13,6 +13,7 @@ from pybroker_server.config.describe import (
     DescribedConfig,
     describe_broker,
     describe_cluster_defaults,
+    describe_group,
     describe_topic,
 )
 from pybroker_server.controller.topics import check_name
@@ -74,6 +75,10 @@ def _described(services: Services, resource: Resource) -> list[DescribedConfig]:
         if parse_broker(name, services.node_id) == CLUSTER_DEFAULT:
             return describe_cluster_defaults(image.broker_configs.get(CLUSTER_DEFAULT, {}))
         return describe_broker(services.config)
+    if resource.resource_type == ResourceType.GROUP:
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+        return describe_group(image.group_configs.get(name, {}), services.config)
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {resource.resource_type}")
 
 

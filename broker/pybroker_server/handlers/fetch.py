@@ -5,7 +5,9 @@ returned is whole batches below the high watermark, or below the last stable off
 holds the asked offset comes whole, its head is the client's to skip. When there is less than `min_bytes` the answer
 waits for more, for at most `max_wait_ms`; errors and divergence are answered at once.
 
-Replicas do not fetch here: a request that says it comes from one is refused.
+A follower fetches as a consumer does, but up to the end of the log, and what it asks for tells what it has. It is
+served on the listener for brokers and nowhere else (design D12). Consumers from version 11 on may read from any
+replica; when a selector is configured, the leader tells those that say their rack which one is near (KIP-392).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pybroker_server.handlers.leader_hints import leader_addresses
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.replica.fetch import EMPTY, FetchTarget, PartitionData, ReplicaFetch, error_data
+from pybroker_server.replica.fetch import CONSUMER, EMPTY, FetchTarget, PartitionData, ReplicaFetch, error_data
 from pybroker_server.replica.fetch_session import (
     FINAL_EPOCH,
     INVALID_SESSION_ID,
@@ -35,6 +37,7 @@ TopicResult = FetchResponse.FetchableTopicResponse
 
 _FIRST_ID_VERSION = 13
 _FIRST_HINT_VERSION = 16
+_FIRST_FOLLOWER_VERSION = 11
 _READ_UNCOMMITTED = 0
 _READ_COMMITTED = 1
 _HINTED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
@@ -60,19 +63,25 @@ def handle_fetch(services: Services, context: RequestContext, request: FetchRequ
     """See the head of this file."""
     if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
         return refuse_all(context, request, ErrorCode.INVALID_REQUEST)
-    if _is_from_a_replica(request):
+    replica_id, _ = _replica_of(request)
+    if replica_id >= 0 and not context.connection.is_inter_broker:
         return _refuse_replica(request)
     session = SESSIONLESS
     if request.session_epoch != FINAL_EPOCH or request.session_id != INVALID_SESSION_ID:
-        session = services.fetch_sessions.begin(request, context.api_version, context.now_ms)
+        session = services.fetch_sessions.begin(
+            request, context.api_version, context.now_ms, is_follower=replica_id >= 0
+        )
         if session.error is not ErrorCode.NONE:
             return FetchResponse(error_code=session.error)
     return _Fetch(services, context, request, session).reply()
 
 
-def _is_from_a_replica(request: FetchRequest) -> bool:
+def _replica_of(request: FetchRequest) -> tuple[int, int]:
+    """(replica id, its broker epoch); -1 for a consumer, and for an epoch that is not told."""
     state = request.replica_state
-    return request.replica_id >= 0 or (state is not None and state.replica_id >= 0)
+    if state is not None and state.replica_id >= 0:
+        return state.replica_id, state.replica_epoch
+    return request.replica_id, -1
 
 
 def _refuse_replica(request: FetchRequest) -> FetchResponse:
@@ -106,12 +115,18 @@ class _Fetch(ReplicaFetch):
     ) -> None:
         largest = services.config.fetch_max_bytes
         max_bytes = min(largest, request.max_bytes)
+        replica_id, replica_epoch = _replica_of(request)
+        # A follower has its session at once: only within one is it told of the high watermark.
+        is_at_once = replica_id >= 0 and session.kind is SessionKind.NEW
         super().__init__(
             services.replicas,
             max_bytes=max_bytes,
             min_bytes=min(max_bytes, request.min_bytes),
             read_committed=request.isolation_level == _READ_COMMITTED,
-            deadline_ms=context.now_ms + request.max_wait_ms,
+            deadline_ms=context.now_ms + (0 if is_at_once else request.max_wait_ms),
+            replica_id=replica_id,
+            replica_epoch=replica_epoch,
+            may_ask_followers=replica_id == CONSUMER and context.api_version >= _FIRST_FOLLOWER_VERSION,
         )
         self.services = services
         self.context = context
@@ -127,6 +142,8 @@ class _Fetch(ReplicaFetch):
             return self._response()
         self.pending = Pending()
         self.pending.on_abandon = self.abandon
+        if self.replica_id >= 0:
+            self.pending.on_hurry = self.hurry
         return self.pending
 
     def answer(self) -> None:

@@ -1,4 +1,4 @@
-"""IncrementalAlterConfigs: sets, deletes, appends to and subtracts from single keys of topics and brokers
+"""IncrementalAlterConfigs: sets, deletes, appends to and subtracts from single keys of topics, groups and brokers
 (KIP-339).
 
 Versions 0-1. Each resource is changed as a whole or not at all, apart from the others; a resource that is

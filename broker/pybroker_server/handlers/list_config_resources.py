@@ -40,3 +40,5 @@ def _resources(services: Services, types: set[int]) -> Iterator[tuple[int, str]]
         yield from ((ResourceType.BROKER, str(node_id)) for node_id in sorted(image.brokers))
     if ResourceType.TOPIC in types:
         yield from ((ResourceType.TOPIC, name) for name in sorted(image.topics_by_name))
+    if ResourceType.GROUP in types:
+        yield from ((ResourceType.GROUP, group_id) for group_id in sorted(image.group_configs))

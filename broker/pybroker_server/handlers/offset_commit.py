@@ -71,27 +71,33 @@ def handle_offset_commit(services: Services, context: RequestContext, request: O
 
 
 class _Plan:
-    """Which partitions are there to be committed; what the response says of the others."""
+    """Which partitions are there to be committed; what the response says of the others.
+
+    A topic that is named twice is answered twice, but once when any partition of the request is refused here: Kafka
+    puts its own refusals and the coordinator's answers together by topic. A topic without partitions is not answered.
+    """
 
     def __init__(self, image: MetadataImage, request: OffsetCommitRequest, *, by_id: bool) -> None:
         self.offsets: list[OffsetToCommit] = []
-        self._topics: dict[object, Topic] = {}
         self._places: list[Topic] = []
         """Where the code of each of `offsets` goes."""
+        self._refused: dict[object, Topic] = {}
+        self._asked: list[Topic] = []
+        self._by_id = by_id
         self._image = image
         for topic in request.topics:
-            self._take(topic, by_id=by_id)
+            self._take(topic)
 
-    def _take(self, topic: OffsetCommitRequest.OffsetCommitRequestTopic, *, by_id: bool) -> None:
+    def _take(self, topic: OffsetCommitRequest.OffsetCommitRequestTopic) -> None:
         image = self._image
-        found = image.topics_by_id.get(topic.topic_id) if by_id else image.topics_by_name.get(topic.name)
+        found = image.topics_by_id.get(topic.topic_id) if self._by_id else image.topics_by_name.get(topic.name)
+        asked = Topic(name=topic.name, topic_id=topic.topic_id)
         for each in topic.partitions:
-            place = self._place(topic, by_id=by_id)
             if found is None or not 0 <= each.partition_index < len(found.partitions):
-                unknown = (
-                    ErrorCode.UNKNOWN_TOPIC_ID if found is None and by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-                )
-                place.partitions.append(Partition(partition_index=each.partition_index, error_code=unknown))
+                refused = self._refused.setdefault(self._key(topic), Topic(name=topic.name, topic_id=topic.topic_id))
+                is_unknown_id = found is None and self._by_id
+                code = ErrorCode.UNKNOWN_TOPIC_ID if is_unknown_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                refused.partitions.append(Partition(partition_index=each.partition_index, error_code=code))
                 continue
             where = (found.name, each.partition_index)
             self.offsets.append(
@@ -99,17 +105,21 @@ class _Plan:
                     where, each.committed_offset, each.committed_leader_epoch, each.committed_metadata, found.topic_id
                 )
             )
-            self._places.append(place)
+            self._places.append(asked)
+        self._asked.append(asked)
 
-    def _place(self, topic: OffsetCommitRequest.OffsetCommitRequestTopic, *, by_id: bool) -> Topic:
-        """Topics that are named twice are answered once; one without partitions not at all."""
-        key = topic.topic_id if by_id else topic.name
-        place = self._topics.get(key)
-        if place is None:
-            place = self._topics[key] = Topic(name=topic.name, topic_id=topic.topic_id)
-        return place
+    def _key(self, topic: Topic | OffsetCommitRequest.OffsetCommitRequestTopic) -> object:
+        return topic.topic_id if self._by_id else topic.name
 
     def response(self, codes: Sequence[ErrorCode] = ()) -> OffsetCommitResponse:
         for offset, place, code in zip(self.offsets, self._places, codes, strict=True):
             place.partitions.append(Partition(partition_index=offset.where[1], error_code=code))
-        return OffsetCommitResponse(topics=list(self._topics.values()))
+        answered = [topic for topic in self._asked if topic.partitions]
+        if not self._refused:
+            return OffsetCommitResponse(topics=answered)
+        merged = self._refused
+        for topic in answered:
+            first = merged.setdefault(self._key(topic), topic)
+            if first is not topic:
+                first.partitions += topic.partitions
+        return OffsetCommitResponse(topics=list(merged.values()))

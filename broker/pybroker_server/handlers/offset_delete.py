@@ -22,17 +22,21 @@ Topic = OffsetDeleteResponse.OffsetDeleteResponseTopic
 def handle_offset_delete(services: Services, context: RequestContext, request: OffsetDeleteRequest) -> Reply:
     """Partitions that do not exist are refused one by one, as Kafka does."""
     image = services.metadata.image
-    topics: dict[str, Topic] = {}
+    refused: dict[str, Topic] = {}
+    asked_topics: list[Topic] = []
     wanted: list[tuple[str, int]] = []
+    places: list[Topic] = []
     for asked in request.topics:
-        topic = topics.setdefault(asked.name, Topic(name=asked.name))
+        topic = Topic(name=asked.name)
         for each in asked.partitions:
             if image.partition(asked.name, each.partition_index) is None:
                 code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-                topic.partitions.append(Partition(partition_index=each.partition_index, error_code=code))
+                place = refused.setdefault(asked.name, Topic(name=asked.name))
+                place.partitions.append(Partition(partition_index=each.partition_index, error_code=code))
             else:
                 wanted.append((asked.name, each.partition_index))
-    response = OffsetDeleteResponse(topics=list(topics.values()))
+                places.append(topic)
+        asked_topics.append(topic)
     if not request.group_id:
         return OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID)
     pending: Pending[OffsetDeleteResponse] = Pending()
@@ -41,9 +45,9 @@ def handle_offset_delete(services: Services, context: RequestContext, request: O
         if isinstance(answer, ErrorCode):
             pending.complete(OffsetDeleteResponse(error_code=answer))
             return
-        for (name, index), code in zip(wanted, answer, strict=True):
-            topics[name].partitions.append(Partition(partition_index=index, error_code=code))
-        pending.complete(response)
+        for (_, index), place, code in zip(wanted, places, answer, strict=True):
+            place.partitions.append(Partition(partition_index=index, error_code=code))
+        pending.complete(OffsetDeleteResponse(topics=_merged(refused, asked_topics)))
 
     def delete(shard: GroupShard, effects: Effects, reply: CoordinatorReply[Sequence[ErrorCode] | ErrorCode]) -> None:
         effects.answer(reply, shard.offsets.delete(effects, request.group_id, wanted))
@@ -51,3 +55,15 @@ def handle_offset_delete(services: Services, context: RequestContext, request: O
     reply = CoordinatorReply[Sequence[ErrorCode] | ErrorCode](complete, lambda code: code)
     services.groups.run(request.group_id, delete, reply)
     return pending
+
+
+def _merged(refused: dict[str, Topic], asked: Sequence[Topic]) -> list[Topic]:
+    """As Kafka does it: a topic named twice is answered twice, but once when any partition was refused before."""
+    answered = [topic for topic in asked if topic.partitions]
+    if not refused:
+        return answered
+    for topic in answered:
+        first = refused.setdefault(topic.name, topic)
+        if first is not topic:
+            first.partitions += topic.partitions
+    return list(refused.values())

@@ -54,7 +54,7 @@ class Pending(Generic[R]):
     `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
     """
 
-    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "response")
+    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "on_hurry", "response")
 
     def __init__(self) -> None:
         self._callback: Callable[[R], None] | None = None
@@ -62,6 +62,8 @@ class Pending(Generic[R]):
         self.completed = False
         self.abandoned = False
         self.on_abandon: Callable[[], None] | None = None
+        self.on_hurry: Callable[[], None] | None = None
+        """What answers it at once with what there is; None for what cannot be hurried."""
 
     def complete(self, response: R) -> None:
         assert not self.completed, "a response was given twice"
@@ -79,6 +81,11 @@ class Pending(Generic[R]):
         if self.completed and self.response is not None:
             callback(self.response)
             self.response = None
+
+    def hurry(self) -> None:
+        """The peer has more to say: whoever only waits for something new waits no longer."""
+        if not self.completed and not self.abandoned and self.on_hurry is not None:
+            self.on_hurry()
 
     def abandon(self) -> None:
         self.abandoned = True

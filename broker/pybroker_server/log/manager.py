@@ -22,6 +22,7 @@ from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.log_directory import DirectoryError, LogDirectory
 from pybroker_server.log.partition_log import PartitionLog
 from pybroker_server.log.removal import Removal
+from pybroker_server.log.truncation import emptied, truncated
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.runtime.shared_buffers import SharedBufferPool
 from pybroker_server.telemetry.events import get_logger
@@ -180,6 +181,8 @@ class LogManager:
         online = [directory for directory in self.directories if directory.is_online]
         if not online:
             raise OSError("no log directory is online")
+        if (topic, partition) in self._directory_of:
+            raise OSError(f"the log of {topic}-{partition} is being truncated")
         counts = {id(directory): 0 for directory in online}
         for used in self._directory_of.values():
             if id(used) in counts:
@@ -222,6 +225,48 @@ class LogManager:
             self._fail(directory, error)
             return
         self.removal.remove_directory(target, log.config.file_delete_delay_ms)
+
+    # -- truncation
+
+    async def truncate(self, log: PartitionLog, offset: int) -> PartitionLog | None:
+        """Takes away all batches with records from `offset` on; the log that is in the table in `log`'s place then.
+
+        None when that could not be done: the log is not in the table, has segments replaced just now, or its directory
+        failed. Nobody may append meanwhile.
+        """
+        if offset < log.segments[0].base_offset:
+            return await self.start_anew(log, offset)
+        return await self._replace(
+            log,
+            offset,
+            partial(truncated, log, offset, self._disk, self._pool, log_start_offset=log.log_start_offset),
+        )
+
+    async def start_anew(self, log: PartitionLog, offset: int) -> PartitionLog | None:
+        """Takes away everything; the log goes on at `offset`. The same as `truncate` otherwise."""
+        return await self._replace(log, offset, partial(emptied, log, offset, self._disk, self._pool))
+
+    async def _replace(self, log: PartitionLog, offset: int, make: Callable[..., PartitionLog]) -> PartitionLog | None:
+        key = (log.topic, log.partition)
+        async with self._checkpointing:
+            if self._logs.get(key) is not log or log.is_swapping:
+                return None
+            directory = self._directory_of[key]
+            try:
+                if log.recovery_point > offset:
+                    log.recovery_point = offset
+                    await self._runtime.blocking.run(self.write_recovery_points)
+                if self._logs.get(key) is not log or log.is_swapping:
+                    return None
+                del self._logs[key]
+                fresh = await self._runtime.blocking.run(partial(make, now_wall_ms=self._runtime.clock.wall_ms()))
+            except OSError as error:
+                self._fail(directory, error)
+                return None
+            self._logs[key] = fresh
+            if self._cleaned.get(key, 0) > offset:
+                self._cleaned[key] = offset
+            return fresh
 
     def delete_strays(self, is_wanted: Callable[[PartitionLog], bool]) -> None:
         """Deletes logs of topics that were deleted while this broker was away."""
@@ -304,6 +349,8 @@ class LogManager:
     async def _checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         for log in logs:
             directory = self._directory_of.get((log.topic, log.partition))
+            if self._logs.get((log.topic, log.partition)) is not log:
+                continue  # deleted or truncated since: what it knows is no more
             if directory is None or not directory.is_online or not log.is_dirty:
                 continue
             try:

@@ -38,6 +38,7 @@ from pybroker_server.runtime.ports import Disk
 from pybroker_server.runtime.shared_buffers import SharedBufferPool
 
 _NO_TIME = -1
+LEADER_EPOCH_MAX = (1 << 31) - 1
 
 
 @dataclass(slots=True)
@@ -263,20 +264,27 @@ class PartitionLog:
         )
         return None
 
-    def append_as_follower(self, records: memoryview, now_wall_ms: int) -> AppendInfo:
-        """Appends whole batches as the leader has them, offsets and epochs included.
+    def append_as_follower(
+        self, records: memoryview, now_wall_ms: int, leader_epoch: int = LEADER_EPOCH_MAX
+    ) -> AppendInfo:
+        """Appends whole batches as the leader has them, offsets and epochs included, up to those of a later leader than
+        that of `leader_epoch`: it may have changed its mind about them since (KAFKA-18723).
 
-        Raises KafkaError CORRUPT_MESSAGE (a checksum is wrong, or offsets go back: nothing of that batch and what
-        follows was appended) and OSError.
+        Raises KafkaError CORRUPT_MESSAGE (a checksum is wrong, or offsets or epochs go back (R2): nothing of that batch
+        and what follows was appended) and OSError.
         """
         first = self.log_end_offset
         try:
             for position, header in iter_batches(records):
-                if header.base_offset < self.log_end_offset or not verify_crc(records, position):
+                epoch = header.partition_leader_epoch
+                if epoch > leader_epoch:
+                    break
+                is_in_order = header.base_offset >= self.log_end_offset and epoch >= self._epochs.latest
+                if not is_in_order or not verify_crc(records, position):
                     raise KafkaError(
                         ErrorCode.CORRUPT_MESSAGE,
-                        f"{self.directory}: batch at offset {header.base_offset} from the leader is damaged or out of"
-                        f" order, {self.log_end_offset} expected",
+                        f"{self.directory}: batch at offset {header.base_offset} of epoch {epoch} from the leader is"
+                        f" damaged or out of order, {self.log_end_offset} expected after epoch {self._epochs.latest}",
                     )
                 self._append_replicated(records[position : position + header.size_bytes], header, now_wall_ms)
         except ProtocolError as error:

@@ -54,6 +54,7 @@ class _Changes:
     controller: list[ControllerImage | None] = field(default_factory=list)
     """What the events said of it, the newest last."""
     broker_configs: dict[int, tuple[dict[str, str], int] | None] = field(default_factory=dict)
+    group_configs: dict[str, tuple[dict[str, str], int] | None] = field(default_factory=dict)
     topics: dict[UUID, _TopicChange] = field(default_factory=dict)
     topic_ids: dict[str, UUID | None] = field(default_factory=dict)
     """By collision name: which topic the key holds after the events so far."""
@@ -87,6 +88,8 @@ def apply(image: MetadataImage, batch: WatchBatch) -> MetadataImage:
         next_image = replace(next_image, controller=changes.controller[-1])
     if changes.broker_configs:
         next_image = _with_broker_configs(next_image, changes.broker_configs)
+    if changes.group_configs:
+        next_image = _with_group_configs(next_image, changes.group_configs)
     if changes.topics:
         next_image = _with_topics(next_image, changes.topics)
     return next_image
@@ -115,6 +118,10 @@ def _collect(image: MetadataImage, changes: _Changes, parsed: ParsedKey, event: 
         changes.controller.append(None if event.deleted else decode_controller(event.value, event.mod_revision))
     elif parsed.kind is Kind.BROKER_CONFIG:
         changes.broker_configs[parsed.node_id] = (
+            None if event.deleted else (decode_config(event.value), event.mod_revision)
+        )
+    elif parsed.kind is Kind.GROUP_CONFIG:
+        changes.group_configs[parsed.group_id] = (
             None if event.deleted else (decode_config(event.value), event.mod_revision)
         )
     else:
@@ -163,6 +170,18 @@ def _with_broker_configs(
         image,
         broker_configs=_updated(image.broker_configs, configs),
         broker_configs_mod_revision=_updated(image.broker_configs_mod_revision, revisions),
+    )
+
+
+def _with_group_configs(
+    image: MetadataImage, changes: Mapping[str, tuple[dict[str, str], int] | None]
+) -> MetadataImage:
+    configs = {group: MappingProxyType(change[0]) if change else None for group, change in changes.items()}
+    revisions = {group: change[1] if change else None for group, change in changes.items()}
+    return replace(
+        image,
+        group_configs=_updated(image.group_configs, configs),
+        group_configs_mod_revision=_updated(image.group_configs_mod_revision, revisions),
     )
 
 

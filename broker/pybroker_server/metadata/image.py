@@ -121,6 +121,9 @@ class MetadataImage:
     broker_configs: Mapping[int, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     """Dynamic overrides by node id; CLUSTER_DEFAULT holds the cluster-wide ones."""
     broker_configs_mod_revision: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    group_configs: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Overrides by group id; a group need not exist."""
+    group_configs_mod_revision: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     staged_partitions: Mapping[UUID, Mapping[int, PartitionImage]] = field(default_factory=lambda: MappingProxyType({}))
     """Written for a topic that does not (yet, or any more) count them: nobody may act on them."""
 
@@ -134,6 +137,11 @@ class MetadataImage:
     def active_nodes(self) -> frozenset[int]:
         """The brokers that may lead."""
         return frozenset(node_id for node_id, broker in self.brokers.items() if broker.is_active)
+
+    @property
+    def leaving_nodes(self) -> frozenset[int]:
+        """The brokers that shut down and still serve."""
+        return frozenset(n for n, broker in self.brokers.items() if broker.shutting_down and not broker.fenced)
 
     def controller_in_office(self) -> ControllerImage | None:
         """None while the seat is vacant, or kept for a registration that is gone."""

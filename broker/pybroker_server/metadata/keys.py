@@ -13,6 +13,7 @@ a field can be added: readers ignore names they do not know and take a default f
     partition/<topic id>/<index>     one key each, so that an ISR change is one small compare-and-swap
     config/topic/<topic id>          overrides; the key is missing when there are none
     config/broker/<node id|default>  dynamic overrides of one broker or of all
+    config/group/<group id in hex>   overrides of one group
 
 Numbers are padded to ten digits, so byte order is numeric order.
 """
@@ -53,6 +54,7 @@ class Kind(Enum):
     PARTITION = auto()
     TOPIC_CONFIG = auto()
     BROKER_CONFIG = auto()
+    GROUP_CONFIG = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class ParsedKey:
     topic_id: UUID = NO_TOPIC_ID
     index: int = -1
     collision_name: str = ""
+    group_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,10 @@ def broker_config_key(node_id: int) -> bytes:
     return b"config/broker/%010d" % node_id
 
 
+def group_config_key(group_id: str) -> bytes:
+    return b"config/group/" + group_id.encode().hex().encode()
+
+
 def parse_key(key: bytes) -> ParsedKey | None:
     """None for a key that no image shows (another part's, or a newer release's)."""
     match key.decode("utf-8", "replace").split("/"):
@@ -127,6 +134,8 @@ def parse_key(key: bytes) -> ParsedKey | None:
             return ParsedKey(Kind.BROKER_CONFIG)
         case ["config", "broker", node_id]:
             return ParsedKey(Kind.BROKER_CONFIG, node_id=int(node_id))
+        case ["config", "group", group_id]:
+            return ParsedKey(Kind.GROUP_CONFIG, group_id=bytes.fromhex(group_id).decode())
     return None
 
 

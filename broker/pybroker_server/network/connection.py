@@ -155,9 +155,21 @@ class ClientConnection(asyncio.BufferedProtocol):
             hub.recycle_scratch()
         if self._out:
             self._write()
-        if self._held and self._reading:
+        if self._held and self._reading and not self._listens_on():
             self._reading = False
             self._transport.pause_reading()
+
+    def _listens_on(self) -> bool:
+        """Whether nothing holds it but a follower's fetch that waits, which is answered at once when more comes."""
+        if self._held != _ANSWER or len(self._waiting) != 1:
+            return False
+        answer = self._waiting[0]
+        if not isinstance(answer, Later) or not answer.can_hurry:
+            return False
+        if self._stash or self._frame is not None:
+            answer.hurry()
+            return False
+        return True
 
     def eof_received(self) -> bool:
         """The peer sends no more. What it asked for is still answered, unless it would have to be waited

@@ -78,6 +78,15 @@ class Later:
         """Whether nothing is under way for it: it waits for an event, as a long-polling Fetch does."""
         return self.pending is not None and not self.pipelined
 
+    @property
+    def can_hurry(self) -> bool:
+        """Whether it is answered early when the peer sends another request."""
+        return self.pending is not None and self.pending.on_hurry is not None
+
+    def hurry(self) -> None:
+        if self.pending is not None:
+            self.pending.hurry()
+
     def abandon(self) -> None:
         """The connection is gone. A coroutine runs on: half an admin operation helps nobody."""
         self._on_ready = None

@@ -30,6 +30,8 @@ ColdRead = tuple["FetchTarget", "PartitionLog", int, int, LogPosition]
 ColdResult = ReadResult | OSError | KafkaError | None
 """None: nothing fits any more."""
 EMPTY = memoryview(b"")
+CONSUMER = -1
+"""In place of a replica id."""
 
 
 def error_data(index: int, error: int) -> PartitionData:
@@ -69,8 +71,11 @@ class ReplicaFetch:
         "deadline_ms",
         "manager",
         "max_bytes",
+        "may_ask_followers",
         "min_bytes",
         "read_committed",
+        "replica_epoch",
+        "replica_id",
         "targets",
     )
 
@@ -82,8 +87,16 @@ class ReplicaFetch:
         min_bytes: int,
         read_committed: bool,
         deadline_ms: int,
+        replica_id: int = CONSUMER,
+        replica_epoch: int = -1,
+        may_ask_followers: bool = False,
     ) -> None:
+        """`replica_id`: the follower that asks, and `replica_epoch` its broker epoch. `may_ask_followers`: a consumer
+        that need not read from the leader (KIP-392)."""
         self.manager = manager
+        self.replica_id = replica_id
+        self.replica_epoch = replica_epoch
+        self.may_ask_followers = may_ask_followers
         self.targets: list[FetchTarget] = []
         self.max_bytes = max_bytes
         self.min_bytes = min_bytes
@@ -98,11 +111,20 @@ class ReplicaFetch:
 
     def start(self, now_ms: int) -> bool:
         """Reads `targets`, set by now."""
+        if self.replica_id >= 0:
+            self._note_progress(now_ms)
         cold_from = self._read_warm()
         if cold_from < 0:
             return self._is_satisfied(now_ms) or not self._wait()
         self._read_cold(cold_from)
         return False
+
+    def hurry(self) -> None:
+        """Answers with what there is, if it waits."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.is_complete:
+            self.manager.purgatory.cancel(waiting)
+            self._wake(waiting)
 
     def abandon(self) -> None:
         """Nobody wants the answer any more."""
@@ -149,6 +171,45 @@ class ReplicaFetch:
             self._fill(target, partition, result.records, result.start)
         return -1
 
+    def _check(self, partition: Partition, leader_epoch: int) -> None:
+        """Raises KafkaError."""
+        if self.replica_id >= 0:
+            partition.check_follower(self.replica_id, self.replica_epoch, leader_epoch)
+        elif self.may_ask_followers:
+            partition.check_readable(leader_epoch)
+        else:
+            partition.check_leader(leader_epoch)
+
+    def _upper(self, partition: Partition) -> LogPosition:
+        """Up to where it may read."""
+        if self.replica_id >= 0:
+            return partition.log.end_position
+        return partition.last_stable_position() if self.read_committed else partition.high_watermark_position
+
+    def _note_progress(self, now_ms: int) -> None:
+        """What a follower asks for is what it has: once per request, before anything is read, so that the answer
+        tells the high watermark that follows from it."""
+        for target in self.targets:
+            partition, asked = target.partition, target.asked
+            if partition is None:
+                continue
+            offset: int = asked.fetch_offset
+            try:
+                self._check(partition, asked.current_leader_epoch)
+                if self._diverging(partition, asked) is None and (
+                    partition.log.log_start_offset <= offset <= partition.log.log_end_offset
+                ):
+                    partition.on_follower_fetch(
+                        self.replica_id, self.replica_epoch, offset, asked.log_start_offset, now_ms
+                    )
+            except KafkaError:
+                continue  # reading it says so again
+
+    def _diverging(self, partition: Partition, asked: Any) -> tuple[int, int] | None:
+        if asked.last_fetched_epoch < 0:
+            return None
+        return partition.diverging_epoch(asked.last_fetched_epoch, asked.fetch_offset)
+
     def _prepare(self, target: FetchTarget, partition: Partition) -> LogPosition | None:
         """Checks one target; its upper bound when there is something to read, else None with `data` filled."""
         asked = target.asked
@@ -156,7 +217,7 @@ class ReplicaFetch:
         offset: int = asked.fetch_offset
         log = partition.log
         try:
-            partition.check_leader(asked.current_leader_epoch)
+            self._check(partition, asked.current_leader_epoch)
             if asked.last_fetched_epoch >= 0:
                 diverging = partition.diverging_epoch(asked.last_fetched_epoch, offset)
                 if diverging is not None:
@@ -167,7 +228,7 @@ class ReplicaFetch:
         except KafkaError as error:
             target.data = error_data(partition.index, error.code)
             return None
-        upper = partition.last_stable_position() if self.read_committed else partition.high_watermark_position
+        upper = self._upper(partition)
         if offset < upper.offset:
             return upper
         self._fill(target, partition, EMPTY, upper if offset == upper.offset else log.position_of(offset))
@@ -243,7 +304,7 @@ class ReplicaFetch:
         try:
             if isinstance(result, KafkaError):
                 raise result
-            partition.check_leader()
+            self._check(partition, partition.state.leader_epoch)
             if partition.state.leader_epoch != target.leader_epoch:
                 raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             if target.asked.fetch_offset < partition.log.log_start_offset:
@@ -266,8 +327,11 @@ class ReplicaFetch:
         for target in self.targets:
             data = target.data
             assert data is not None
-            if data.error_code != 0 or data.diverging_epoch is not None:
+            if data.error_code != 0 or data.diverging_epoch is not None or data.preferred_read_replica != -1:
                 return True
+            told = getattr(target.asked, "told_high_watermark", data.high_watermark)  # known within a session
+            if self.replica_id >= 0 and data.high_watermark > told:
+                return True  # consumers may read from the follower, so it should not be long behind
             gathered += len(data.records)  # type: ignore[arg-type]
         return gathered >= self.min_bytes
 
@@ -281,9 +345,13 @@ class ReplicaFetch:
             partition, start = target.partition, target.start
             if partition is None or start is None:
                 continue
-            upper = partition.last_stable_position() if self.read_committed else partition.high_watermark_position
+            upper = self._upper(partition)
             wait = waiting.add(
-                start, target.asked.partition_max_bytes, partition.waiting, committed_only=self.read_committed
+                start,
+                target.asked.partition_max_bytes,
+                partition.waiting,
+                committed_only=self.read_committed,
+                is_followers=self.replica_id >= 0,
             )
             if not wait.count(upper):
                 return False

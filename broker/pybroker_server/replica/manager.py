@@ -10,8 +10,10 @@ metadata why (`missing`).
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -20,11 +22,13 @@ import structlog
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.metadata.image import MetadataImage, PartitionImage, TopicImage
+from pybroker_server.replica.follower_parts import FollowerParts
+from pybroker_server.replica.followers import Followers
 from pybroker_server.replica.log_configs import log_config_for
 from pybroker_server.replica.log_starts import Done as LogStartsWritten
 from pybroker_server.replica.log_starts import LogStartWriter
 from pybroker_server.replica.partition import Partition
-from pybroker_server.replica.partition_state import PartitionState
+from pybroker_server.replica.partition_state import NO_EPOCH, IsrChange, PartitionState
 from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
 from pybroker_server.runtime.ports import Blocking, Clock, TimerHandle, Timers
 
@@ -33,7 +37,11 @@ if TYPE_CHECKING:
     from pybroker_server.log.log_config import LogConfig
     from pybroker_server.log.manager import LogManager
     from pybroker_server.log.partition_log import PartitionLog
+    from pybroker_server.peers.peers import Peers
+    from pybroker_server.runtime.runtime import Runtime
 
+OnIsrChange = Callable[[Partition, IsrChange], None]
+"""Has a proposed change of an ISR written to the metadata store."""
 MAX_WAITING_OPERATIONS = 100_000
 """Then fetches are answered with what there is and acks=all produces are refused (see `purgatory.py`)."""
 
@@ -83,6 +91,10 @@ class ReplicaManager:
         self._log_starts = LogStartWriter(blocking, logs.write_log_start_offsets)
         self._eligible_brokers: dict[int, int] = {}
         """Shared with every partition's state and changed in place."""
+        self.followers: Followers | None = None
+        """Set by `follow_leaders`, before the first image."""
+        self._on_isr_change: OnIsrChange | None = None
+        self._isr_timer: TimerHandle | None = None
         self._failed: set[tuple[str, int]] = set()
         """Partitions whose log could not be opened: answered with KAFKA_STORAGE_ERROR."""
         self._is_fenced = False
@@ -178,6 +190,81 @@ class ReplicaManager:
         """Calls `done(error)` when the log starts as they are now are on the device."""
         self._log_starts.request(done)
 
+    # Other brokers
+
+    def follow_leaders(self, peers: Peers, runtime: Runtime, on_isr_change: OnIsrChange) -> None:
+        """Replicates with other brokers from now on; call it before the first image. `on_isr_change` has a change
+        written to the metadata store."""
+        parts = FollowerParts(
+            node_id=self.node_id,
+            peers=peers,
+            runtime=runtime,
+            config=self._config,
+            broker_epoch=self._broker_epoch,
+            truncate=self._truncate,
+            start_anew=self._start_anew,
+        )
+        self.followers = Followers(parts)
+        self._on_isr_change = on_isr_change
+        self._arm_isr_check()
+
+    def stop_following(self) -> None:
+        if self.followers is not None:
+            self.followers.stop()
+        if self._isr_timer is not None:
+            self._isr_timer.cancel()
+
+    def _broker_epoch(self) -> int:
+        me = self.image.brokers.get(self.node_id)
+        return me.epoch if me is not None else NO_EPOCH
+
+    def _arm_isr_check(self) -> None:
+        delay_ms = max(self._config.replica_lag_time_max_ms // 2, 1)
+        self._isr_timer = self.timers.call_after_ms(delay_ms, self._shrink_isrs)
+
+    def _shrink_isrs(self) -> None:
+        """Who has not caught up for `replica.lag.time.max.ms` holds nobody up any longer."""
+        now_ms = self.clock.monotonic_ms()
+        for partition in self.all_partitions():
+            if partition.state.followers:
+                partition.shrink_isr(now_ms)
+        self._arm_isr_check()
+
+    async def _truncate(self, partition: Partition, offset: int) -> bool:
+        return await self._replace_log(partition, partial(self._logs.truncate, offset=offset))
+
+    async def _start_anew(self, partition: Partition, offset: int) -> bool:
+        return await self._replace_log(partition, partial(self._logs.start_anew, offset=offset))
+
+    async def _replace_log(
+        self, partition: Partition, replace: Callable[[PartitionLog], Awaitable[PartitionLog | None]]
+    ) -> bool:
+        """Meanwhile its role does not change: what the metadata says is taken over afterwards."""
+        flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done() -> None:
+            if not flushed.done():
+                flushed.set_result(None)
+
+        partition.when_flushed(done)
+        await flushed
+        if partition.error is not ErrorCode.NONE or partition.state.is_leader or partition.is_resting:
+            return False
+        partition.is_resting = True
+        try:
+            fresh = await replace(partition.log)
+        finally:
+            partition.is_resting = False
+        hosted = self.topics_by_id.get(partition.topic_id.int)
+        if hosted is None or hosted.partitions.get(partition.index) is not partition:
+            self._logs.delete(partition.topic, partition.index, partition.topic_id)  # it was dropped meanwhile
+            return False
+        if fresh is not None:
+            partition.replace_log(fresh)
+            fresh.update_config(hosted.config)
+        self._apply_partition(partition, hosted.image.partitions[partition.index], self.clock.monotonic_ms())
+        return fresh is not None
+
     # Metadata
 
     def on_image(self, old: MetadataImage, new: MetadataImage) -> None:
@@ -199,6 +286,8 @@ class ReplicaManager:
     def on_config(self, config: BrokerConfig) -> None:
         """The broker's configuration changed, and with it perhaps the defaults of topics."""
         self._config = config
+        if self.followers is not None:
+            self.followers.on_config(config)
         now_ms = self.clock.monotonic_ms()
         for hosted in self.topics.values():
             self._configure(hosted, hosted.image, now_ms)
@@ -225,6 +314,8 @@ class ReplicaManager:
             partition = hosted.partitions.get(index) if hosted is not None else None
             if partition is not None:
                 partition.go_offline(None)
+                if self.followers is not None:
+                    self.followers.on_role(partition)
 
     def _apply(self, topic: TopicImage) -> None:
         hosted = self.topics_by_id.get(topic.topic_id.int)
@@ -242,12 +333,19 @@ class ReplicaManager:
         for registration in mine:
             partition = hosted.partitions.get(registration.index) or self._open(hosted, registration)
             if partition is not None:
-                partition.apply(registration, now_ms)
-                if self._is_fenced:
-                    partition.suspend()
+                self._apply_partition(partition, registration, now_ms)
         kept = {registration.index for registration in mine}
         for index in [i for i in hosted.partitions if i not in kept]:
             self._drop(hosted, index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    def _apply_partition(self, partition: Partition, registration: PartitionImage, now_ms: int) -> None:
+        if partition.is_resting:
+            return
+        partition.apply(registration, now_ms)
+        if self._is_fenced:
+            partition.suspend()
+        if self.followers is not None:
+            self.followers.on_role(partition)
 
     def _configure(self, hosted: HostedTopic, topic: TopicImage, now_ms: int) -> None:
         config = log_config_for(self._config, topic.configs)
@@ -279,6 +377,7 @@ class ReplicaManager:
         partition = Partition(
             log, state, self.purgatory.new_wait_list(), self._flusher, self.finish, self.clock.monotonic_ms
         )
+        partition.on_isr_change = self._on_isr_change
         hosted.partitions[index] = partition
         return partition
 
@@ -306,4 +405,6 @@ class ReplicaManager:
     def _drop(self, hosted: HostedTopic, index: int, error: ErrorCode) -> None:
         partition = hosted.partitions.pop(index)
         partition.stop(error)
+        if self.followers is not None:
+            self.followers.on_role(partition)
         self._logs.delete(hosted.name, index, hosted.topic_id)

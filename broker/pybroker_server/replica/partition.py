@@ -19,7 +19,7 @@ from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.log.position import AppendInfo, LogPosition
 from pybroker_server.log.validator import AppendOrigin
 from pybroker_server.metadata.image import PartitionImage
-from pybroker_server.replica.partition_state import PartitionState, Transition
+from pybroker_server.replica.partition_state import IsrChange, PartitionState, Transition
 from pybroker_server.replica.purgatory import DelayedOperation, WaitList
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class Partition:
         "error",
         "high_watermark_position",
         "index",
+        "is_resting",
         "log",
+        "on_isr_change",
         "records_in",
         "state",
         "topic",
@@ -79,6 +81,10 @@ class Partition:
         self.high_watermark_position: LogPosition = log.position_of(state.high_watermark)
         """Always that of `state.high_watermark`: the upper bound of reads, to the byte."""
         self._stable_position = self.high_watermark_position
+        self.on_isr_change: Callable[[Partition, IsrChange], None] | None = None
+        """Who writes ISR changes to the metadata store."""
+        self.is_resting = False
+        """Its log is being truncated: what the metadata says is taken over afterwards."""
         self._is_durable = log.config.is_durable
         self._flush_requested = False
         self._is_suspended = False
@@ -96,6 +102,13 @@ class Partition:
     @property
     def is_serving_leader(self) -> bool:
         return self.error is ErrorCode.NONE and self.state.leader == self.state.local_id
+
+    def check_readable(self, leader_epoch: int = -1) -> None:
+        """The same for consumers that may read from any replica (KIP-392): it need not lead."""
+        if self.error is not ErrorCode.NONE:
+            raise KafkaError(self.error)
+        if leader_epoch >= 0 and leader_epoch != self.state.leader_epoch:
+            raise KafkaError(self.state.check_leader_epoch(leader_epoch))
 
     def check_leader(self, leader_epoch: int = -1) -> None:
         """Raises KafkaError: deleted or offline, not the leader (6), or epochs that do not match (74, 75)."""
@@ -148,6 +161,8 @@ class Partition:
             self._flusher.request(log, self._on_flushed)
         if state.on_local_append(info.end.offset, now_ms):
             self._on_high_watermark()
+        if self.waiting.followers:
+            self._finish(self.waiting.on_append(info.end))
         return info
 
     def _has_much_unflushed(self) -> bool:
@@ -200,6 +215,89 @@ class Partition:
             done = self.waiting.on_high_watermark(self.high_watermark_position, stable, self.state.produce_outcome())
             if done:
                 self._finish(done)
+
+    # Followers, while this broker leads
+
+    def check_follower(self, replica: int, broker_epoch: int, leader_epoch: int) -> None:
+        """Whether a fetch of this replica counts. Raises KafkaError."""
+        self.check_leader(leader_epoch)
+        state = self.state
+        if leader_epoch != state.leader_epoch:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)  # R9: only who knows this leader's epoch counts
+        if replica not in state.followers:
+            # It knows this epoch, so its metadata is newer than ours: it was added meanwhile.
+            raise KafkaError(ErrorCode.UNKNOWN_LEADER_EPOCH)
+        if broker_epoch < state.eligible_brokers.get(replica, broker_epoch):
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)  # an earlier life of that broker (KIP-903)
+
+    def on_follower_fetch(
+        self, replica: int, broker_epoch: int, fetch_offset: int, log_start_offset: int, now_ms: int
+    ) -> None:
+        """`check_follower` was called and the fetch does not diverge.
+
+        A follower asks for what follows only when the records before are as durable as the topic wants them
+        (`fetcher.py`), so what it asks for says what it has on its device.
+        """
+        moved, change = self.state.on_follower_fetch(
+            replica,
+            broker_epoch=broker_epoch,
+            fetch_offset=fetch_offset,
+            flushed_end_offset=fetch_offset,
+            now_ms=now_ms,
+            log_start_offset=log_start_offset,
+        )
+        if moved:
+            self._on_high_watermark()
+        if change is not None:
+            self.propose(change)
+
+    def propose(self, change: IsrChange) -> None:
+        """Has an ISR change written to the metadata store; it counts from now on (R5)."""
+        if self.on_isr_change is not None:
+            self.state.begin_isr_change(change)
+            self.on_isr_change(self, change)
+
+    def on_isr_change_refused(self, change: IsrChange) -> None:
+        """It is known not to have been written."""
+        self.state.on_isr_change_refused(change)
+        self.advance(self._clock_ms())
+
+    def shrink_isr(self, now_ms: int) -> None:
+        """Proposes to leave out who has not caught up for too long; for a periodic check."""
+        if self.error is ErrorCode.NONE:
+            change = self.state.propose_shrink(now_ms)
+            if change is not None:
+                self.propose(change)
+
+    # Following, while another broker leads
+
+    def append_as_follower(self, records: memoryview, leader_epoch: int, wall_ms: int) -> None:
+        """Takes over what the leader of `leader_epoch` sent. Raises KafkaError; the log may hold a part of it then."""
+        try:
+            self.log.append_as_follower(records, wall_ms, leader_epoch)
+        except OSError as error:
+            self.go_offline(error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from error
+
+    def on_leader_offsets(self, high_watermark: int, log_start_offset: int) -> None:
+        """What the leader said with its answer; call it after the records were appended."""
+        log = self.log
+        if self.state.on_leader_high_watermark(high_watermark, log.log_end_offset):
+            self._on_high_watermark()
+        if log_start_offset > log.log_start_offset:
+            # Records below the leader's log start are deleted; more than there is here cannot be.
+            log.delete_records_before(min(log_start_offset, log.log_end_offset))
+
+    def needs_flush(self) -> bool:
+        """Whether the leader must not yet be told of all there is here (R11)."""
+        return self._is_durable and self.log.flushed_offset < self.log.log_end_offset
+
+    def replace_log(self, log: PartitionLog) -> None:
+        """The log was truncated, which makes it another object."""
+        self.log = log
+        self._flush_requested = False
+        self.state.on_local_truncation(log.log_end_offset, log.flushed_offset, log.log_start_offset)
+        self.high_watermark_position = self._stable_position = log.position_of(self.state.high_watermark)
 
     def delete_records(self, before_offset: int) -> int:
         """Raises the log start (`HIGH_WATERMARK` = all that is committed); returns the low watermark.

@@ -54,6 +54,7 @@ class FollowerProgress:
 
     log_end_offset: int = UNKNOWN_OFFSET
     flushed_end_offset: int = UNKNOWN_OFFSET
+    log_start_offset: int = UNKNOWN_OFFSET
     broker_epoch: int = NO_EPOCH
     last_caught_up_ms: int = _NEVER_MS
     last_fetch_ms: int = _NEVER_MS
@@ -250,15 +251,15 @@ class PartitionState:
             self._flushed_end_offset = flushed_end_offset
         return self._durable and self.advance(now_ms)
 
-    def on_local_truncation(self, log_end_offset: int, flushed_end_offset: int) -> None:
-        """A follower cut its log (diverging epoch). Its local high watermark may fall; a leader never
-        truncates.
+    def on_local_truncation(self, log_end_offset: int, flushed_end_offset: int, log_start_offset: int = 0) -> None:
+        """A follower cut its log (diverging epoch), or began it anew at `log_start_offset`. Its local high watermark
+        may fall; a leader never truncates.
         """
         if self.is_leader:
             raise InvariantError(f"R6: leader of epoch {self.leader_epoch} truncated its own log")
         self._log_end_offset = log_end_offset
         self._flushed_end_offset = min(flushed_end_offset, log_end_offset)
-        self.high_watermark = min(self.high_watermark, log_end_offset)
+        self.high_watermark = max(min(self.high_watermark, log_end_offset), log_start_offset)
 
     def on_leader_high_watermark(self, leader_high_watermark: int, log_end_offset: int) -> bool:
         """A follower learned the leader's high watermark; it takes over what it holds itself."""
@@ -270,11 +271,18 @@ class PartitionState:
         return True
 
     def on_follower_fetch(
-        self, replica: int, *, broker_epoch: int, fetch_offset: int, flushed_end_offset: int, now_ms: int
+        self,
+        replica: int,
+        *,
+        broker_epoch: int,
+        fetch_offset: int,
+        flushed_end_offset: int,
+        now_ms: int,
+        log_start_offset: int = UNKNOWN_OFFSET,
     ) -> tuple[bool, IsrChange | None]:
         """A follower asked for records from `fetch_offset`, which is its log end.
 
-        Returns whether the high watermark moved, and the ISR expansion to propose, if any. The caller checked
+        Returns whether the high watermark moved, and the ISR change to propose, if any. The caller checked
         the leader epoch and that the fetch does not diverge. Raises KeyError for a replica that is not
         assigned.
         """
@@ -286,11 +294,12 @@ class PartitionState:
             progress.last_caught_up_ms = max(progress.last_caught_up_ms, progress.last_fetch_ms)
         progress.log_end_offset = fetch_offset
         progress.flushed_end_offset = min(flushed_end_offset, fetch_offset)
+        progress.log_start_offset = log_start_offset
         progress.broker_epoch = broker_epoch
         progress.last_fetch_ms = now_ms
         progress.leader_end_offset_at_last_fetch = self._log_end_offset
         moved = self.advance(now_ms)
-        return moved, self._expansion(replica, progress)
+        return moved, self._expansion(replica, progress) or self._exclusion(replica, progress)
 
     def advance(self, now_ms: int) -> bool:
         """Moves the high watermark as far as the rule of this file allows; True when it moved."""
@@ -329,6 +338,15 @@ class PartitionState:
         if progress.broker_epoch == NO_EPOCH or self.eligible_brokers.get(replica) != progress.broker_epoch:
             return None
         return self._change((*self.isr, replica), is_expansion=True)
+
+    def _exclusion(self, replica: int, progress: FollowerProgress) -> IsrChange | None:
+        """R4: a member that holds less than what is committed has lost it (a disk that was emptied, a page cache that
+        a power cut took) and must not be elected, however quickly it catches up."""
+        if self.pending_change is not None or replica not in self.isr:
+            return None
+        if progress.log_end_offset >= self.high_watermark:
+            return None
+        return self._change(tuple(r for r in self.isr if r != replica), is_expansion=False)
 
     def propose_shrink(self, now_ms: int) -> IsrChange | None:
         """Members that are behind and have not been caught up for `replica_lag_ms`; for a periodic check."""

@@ -124,7 +124,7 @@ class DelayedProduce(DelayedOperation):
 class FetchWait:
     """One partition of a waiting fetch: from which position it counts, and what it has gathered so far."""
 
-    __slots__ = ("available", "committed_only", "max_bytes", "operation", "start", "wait_list")
+    __slots__ = ("available", "committed_only", "is_followers", "max_bytes", "operation", "start", "wait_list")
 
     def __init__(
         self,
@@ -132,12 +132,14 @@ class FetchWait:
         start: Position,
         max_bytes: int,
         committed_only: bool,
+        is_followers: bool,
         wait_list: WaitList,
     ) -> None:
         self.operation = operation
         self.start = start
         self.max_bytes = max_bytes
         self.committed_only = committed_only
+        self.is_followers = is_followers
         self.wait_list = wait_list
         self.available = 0
 
@@ -175,9 +177,17 @@ class DelayedFetch(DelayedOperation):
     def is_satisfied(self) -> bool:
         return self.gathered_bytes >= self.min_bytes and self.gathered_bytes > 0
 
-    def add(self, start: Position, max_bytes: int, wait_list: WaitList, *, committed_only: bool = False) -> FetchWait:
+    def add(
+        self,
+        start: Position,
+        max_bytes: int,
+        wait_list: WaitList,
+        *,
+        committed_only: bool = False,
+        is_followers: bool = False,
+    ) -> FetchWait:
         """Before `Purgatory.watch`: count bytes of this partition from `start`; call `count` for those there are."""
-        wait = FetchWait(self, start, max_bytes, committed_only, wait_list)
+        wait = FetchWait(self, start, max_bytes, committed_only, is_followers, wait_list)
         self.waits.append(wait)
         return wait
 
@@ -196,12 +206,14 @@ class WaitList:
     tests.
     """
 
-    __slots__ = ("_fetches", "_produces", "_purgatory")
+    __slots__ = ("_fetches", "_produces", "_purgatory", "followers")
 
     def __init__(self, purgatory: Purgatory) -> None:
         self._purgatory = purgatory
         self._produces: deque[ProduceWait] = deque()
         self._fetches: dict[FetchWait, None] = {}
+        self.followers: dict[FetchWait, None] = {}
+        """Fetches of followers: they wait for appends, not for the high watermark."""
 
     def __bool__(self) -> bool:
         return bool(self._produces) or bool(self._fetches)
@@ -234,10 +246,20 @@ class WaitList:
             pass  # it was just taken out by the event that completes it
 
     def add_fetch(self, wait: FetchWait) -> None:
-        self._fetches[wait] = None
+        (self.followers if wait.is_followers else self._fetches)[wait] = None
 
     def remove_fetch(self, wait: FetchWait) -> None:
-        self._fetches.pop(wait, None)
+        (self.followers if wait.is_followers else self._fetches).pop(wait, None)
+
+    def on_append(self, end: Position) -> list[DelayedOperation]:
+        """The log ends at `end` now: followers' fetches that are complete. Call it only while `followers` has any."""
+        done: list[DelayedOperation] = []
+        for wait in self.followers:
+            operation = wait.operation
+            if not operation.is_complete and (not wait.count(end) or operation.is_satisfied):
+                operation.is_complete = True
+                done.append(operation)
+        return self._purgatory.retire(done) if done else done
 
     def on_high_watermark(
         self, upper: Position, committed_upper: Position, produce_outcome: ErrorCode
@@ -275,7 +297,7 @@ class WaitList:
             wait = self._produces.popleft()
             if wait.operation.settle(wait, error):
                 done.append(wait.operation)
-        for fetch_wait in self._fetches:
+        for fetch_wait in (*self._fetches, *self.followers):
             if not fetch_wait.operation.is_complete:
                 fetch_wait.operation.is_complete = True
                 done.append(fetch_wait.operation)

@@ -7,9 +7,11 @@ from pybroker_server.config.dynamic import (
     AlterOperation,
     ConfigRequestError,
     alter_broker,
+    alter_group,
     alter_topic,
     apply_dynamic,
     replace_broker,
+    replace_group,
     replace_topic,
 )
 from pybroker_server.config.values import ConfigError
@@ -105,3 +107,17 @@ def test_replacing_drops_what_is_not_named() -> None:
     assert replace_broker({"max.connections": "5", "message.max.bytes": None}, CONFIG, cluster_wide=True) == {
         "max.connections": "5"
     }
+
+
+def test_a_groups_own_settings_stay_within_the_brokers_bounds_and_in_proportion() -> None:
+    wide = broker_config({"group.consumer.max.heartbeat.interval.ms": "100000"})
+    longer = Alteration("consumer.heartbeat.interval.ms", SET, "60000")
+    with pytest.raises(ConfigError, match=r"more than group.consumer.max.heartbeat.interval.ms \(15000\)"):
+        alter_group({}, [longer], CONFIG)
+    with pytest.raises(ConfigError, match=r"45000 is not more than consumer.heartbeat.interval.ms \(60000\)"):
+        alter_group({}, [longer], wide)
+    kept = alter_group({"consumer.session.timeout.ms": "50000"}, [Alteration("no.such", DELETE, None)], CONFIG)
+    assert kept == {"consumer.session.timeout.ms": "50000"}
+    assert replace_group(
+        {"share.auto.offset.reset": "by_duration:PT1H", "streams.num.standby.replicas": None}, CONFIG
+    ) == {"share.auto.offset.reset": "by_duration:PT1H"}

@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.one_broker import Answer, OneBroker, topic_id_of, topic_image
+from tests.support.one_broker import Answer, OneBroker, batch, topic_id_of, topic_image
 
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import FetchRequest
-from pybroker_protocol.records.batch import iter_batches
+from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
 from pybroker_server.handlers.fetch import handle_fetch
 from pybroker_server.metadata.image import PartitionImage
 
@@ -246,12 +246,14 @@ class TestWaiting:
         assert only(answer.response).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     def test_a_new_leader_ends_it(self, broker: OneBroker) -> None:
-        topics = [Topic(topic_id=topic_id_of("t"), partitions=[part()])]
+        topics = [Topic(topic_id=topic_id_of("t"), partitions=[part(leader_epoch=0)])]
         answer = Answer(fetch(broker, topics=topics, max_wait_ms=500, version=16))
+        before_followers = Answer(fetch(broker, part(), max_wait_ms=500, version=10))
         broker.show_topics(topic_image("t", 3, replicas=(1, 2), leader=2, leader_epoch=4, partition_epoch=1))
         broker.settle()
         data = only(answer.response)
-        assert data.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert data.error_code == ErrorCode.FENCED_LEADER_EPOCH
+        assert only(before_followers.response).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
         assert (data.current_leader.leader_id, data.current_leader.leader_epoch) == (2, 4)
         assert [(n.node_id, n.host, n.port) for n in answer.response.node_endpoints] == [(2, "host2", 9092)]
 
@@ -429,9 +431,19 @@ class TestSessions:
         assert (response.error_code, response.session_id, len(response.responses)) == (0, 0, 1)
 
 
-def test_a_replica_that_does_not_lead_serves_nothing() -> None:
+def test_a_replica_that_does_not_lead_serves_what_is_committed_to_those_who_may_ask_it() -> None:
     broker = OneBroker()
     image = topic_image("t", replicas=(1, 2), leader=2)
     broker.show_topics(image)
     assert isinstance(image.partitions[0], PartitionImage)
-    assert only(fetch(broker, part(), max_wait_ms=500)).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert only(fetch(broker, part(), max_wait_ms=500, version=10)).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    answer = Answer(fetch(broker, part(), max_wait_ms=500, version=11))
+    assert answer.is_waiting
+    partition = broker.partition()
+    leaders = batch(b"v")
+    patch_offset_and_epoch(leaders, 0, 0, 0)
+    broker.log().append_as_follower(leaders, 0)
+    partition.on_leader_offsets(1, 0)
+    broker.settle()
+    assert only(answer.response).high_watermark == 1
+    assert found(answer.response) == {("t", 0): [0]}

@@ -218,3 +218,16 @@ def shuffled(rng: random.Random, items: Iterable[KeyValue]) -> list[KeyValue]:
     mixed = list(items)
     rng.shuffle(mixed)
     return mixed
+
+
+def test_group_configs_come_and_go_for_any_group_id() -> None:
+    odd = "a/b é"
+    put = WatchEvent(keys.group_config_key(odd), keys.encode_config({"x": "1"}), 7)
+    image = after(with_topic(), put, WatchEvent(keys.group_config_key("g"), keys.encode_config({"y": "2"}), 7))
+    assert {group: dict(configs) for group, configs in image.group_configs.items()} == {
+        odd: {"x": "1"},
+        "g": {"y": "2"},
+    }
+    assert image.group_configs_mod_revision[odd] == 7
+    image = after(image, gone(8, keys.group_config_key(odd)))
+    assert set(image.group_configs) == set(image.group_configs_mod_revision) == {"g"}

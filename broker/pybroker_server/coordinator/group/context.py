@@ -25,6 +25,14 @@ class Client(NamedTuple):
     """`/192.0.2.1`: with the slash that Java prints before an address."""
 
 
+class ConsumerGroupConfig(NamedTuple):
+    """What holds for the members of one consumer group."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    assignment_interval_ms: int
+
+
 @dataclass(slots=True)
 class GroupContext:
     config: BrokerConfig
@@ -33,6 +41,23 @@ class GroupContext:
     """Randomness, for member ids."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     groups: dict[str, Group] = field(default_factory=dict)
+
+    def consumer_config(self, group_id: str) -> ConsumerGroupConfig:
+        """What holds for the members of a consumer group: its own settings, else the broker's."""
+        config = self.config
+        usual = ConsumerGroupConfig(
+            config.group_consumer_session_timeout_ms,
+            config.group_consumer_heartbeat_interval_ms,
+            config.group_consumer_assignment_interval_ms,
+        )
+        own = self.image.group_configs.get(group_id)
+        if not own:
+            return usual
+        return ConsumerGroupConfig(
+            int(own.get("consumer.session.timeout.ms", usual.session_timeout_ms)),
+            int(own.get("consumer.heartbeat.interval.ms", usual.heartbeat_interval_ms)),
+            int(own.get("consumer.assignment.interval.ms", usual.assignment_interval_ms)),
+        )
 
 
 Replay = Callable[[CoordinatorRecord, int, int], None]

@@ -97,7 +97,7 @@ class ConsumerGroups:
         member_id = request.member_id or str(self._context.new_uuid())
         member, tells = Heartbeat(self._context, group, wanted_from(request, member_id, client), effects).run()
         self.after_heartbeat(effects, request.group_id, member)
-        interval_ms = self._context.config.group_consumer_heartbeat_interval_ms
+        interval_ms = self._context.consumer_config(group.group_id).heartbeat_interval_ms
         effects.answer(reply, response_for(member, interval_ms, tells=tells))
 
     def after_heartbeat(self, effects: Effects, group_id: str, member: ConsumerMember) -> None:
@@ -242,7 +242,7 @@ class ConsumerGroups:
 
     def begin_session(self, effects: Effects, group_id: str, member: ConsumerMember) -> None:
         """A sign of life. Members of the classic protocol have a session timeout of their own."""
-        wait_ms = self._context.config.group_consumer_session_timeout_ms
+        wait_ms = self._context.consumer_config(group_id).session_timeout_ms
         if member.classic is not None:
             wait_ms = member.classic.session_timeout_ms
         expire = partial(self.expire, group_id, member.member_id)

@@ -248,7 +248,7 @@ class Heartbeat:
         """The target's epoch and the member's part. A group that keeps changing is assigned once per interval."""
         group, effects, config = self._group, self._effects, self._context.config
         age_ms = effects.wall_ms - group.target_timestamp_ms
-        is_early = 0 <= age_ms < config.group_consumer_assignment_interval_ms
+        is_early = 0 <= age_ms < self._context.consumer_config(group.group_id).assignment_interval_ms
         if epoch <= group.target_epoch or is_early:
             return group.target_epoch, group.target_of(member.member_id)
         assignor = group.preferred_assignor(member, config.group_consumer_assignors[0])

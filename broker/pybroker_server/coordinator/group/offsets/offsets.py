@@ -31,6 +31,7 @@ _MEMBER_EPOCHS_FROM: Final = 9
 """Version of OffsetCommit and OffsetFetch since which they know the codes of KIP-848."""
 _MS_PER_MINUTE: Final = 60_000
 _EXPIRY_KEY: Final = "offset-expiry"
+_END_OF_TIME_MS: Final = (1 << 63) - 1
 
 
 class OffsetToCommit(NamedTuple):
@@ -95,12 +96,12 @@ class Offsets:
             raise
         if isinstance(group, ClassicGroup):
             self._classic.on_commit(effects, group, commit.member_id)
-        expire_ms = effects.wall_ms + commit.retention_ms if commit.retention_ms >= 0 else -1
+        expire_ms = min(effects.wall_ms + commit.retention_ms, _END_OF_TIME_MS) if commit.retention_ms >= 0 else -1
         longest = self._context.config.offset_metadata_max_bytes
         codes = []
         for wanted in commit.offsets:
             metadata = wanted.metadata or ""
-            if len(metadata) > longest:
+            if _is_longer(metadata, longest):
                 codes.append(ErrorCode.OFFSET_METADATA_TOO_LARGE)
                 continue
             committed = CommittedOffset(
@@ -115,7 +116,8 @@ class Offsets:
         if found is not None:
             return found
         if commit.epoch < 0:
-            return self._classic.get_or_create(commit.group_id, effects.wall_ms)
+            # Known from the first record on: a commit of which nothing is kept makes no group.
+            return ClassicGroup(commit.group_id, effects.wall_ms)
         is_known_code = commit.version >= _MEMBER_EPOCHS_FROM
         raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
 
@@ -232,3 +234,10 @@ class Offsets:
     def replay_marker(self, producer_id: int, *, is_commit: bool) -> None:
         """What the producer committed in its transaction counts now, or is forgotten."""
         self.store.end_transaction(producer_id, is_commit=is_commit)
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    """Java counts UTF-16 units: a character beyond the first 65,536 is two."""
+    if 2 * len(text) <= limit or len(text) > limit:
+        return len(text) > limit
+    return len(text.encode("utf-16-le")) > 2 * limit
