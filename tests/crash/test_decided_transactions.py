@@ -12,17 +12,17 @@ from tests.oracle.exchange import Call, exchange
 from tests.oracle.runner import Player
 from tests.oracle.vocabulary import create, list_offsets
 from tests.support.broker_process import BrokerProcess
-from tests.support.mortal_coordinator import STEPS
+from tests.support.mortal_coordinator import BEFORE_MARKERS, STEPS
 
 PARTITIONS = 3
 COMMITTED_ONLY = 1
 COMMAND = (sys.executable, "-m", "tests.support.mortal_coordinator", "serve")
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("commit", [True, False], ids=["commit", "abort"])
+@pytest.mark.parametrize(("step", "commit"), [*((step, True) for step in STEPS), (BEFORE_MARKERS, False)])
 def test_its_markers_are_written_after_the_restart(tmp_path: Path, step: str, commit: bool) -> None:
-    broker = BrokerProcess(tmp_path / "data", command=COMMAND, environment={"DIE_AT": step})
+    settings = {"transaction.state.log.num.partitions": "2", "offsets.topic.num.partitions": "2"}
+    broker = BrokerProcess(tmp_path / "data", settings=settings, command=COMMAND, environment={"DIE_AT": step})
     broker.start()
     every = {"txn": list(range(PARTITIONS))}
     finding = Call(
@@ -38,7 +38,7 @@ def test_its_markers_are_written_after_the_restart(tmp_path: Path, step: str, co
     [answer] = Player(broker.bootstrap).play(begin)
     assert answer.get("outcome") == "closed" or answer["answer"]["error_code"] == 0
     broker.wait()
-    again = BrokerProcess(tmp_path / "data")
+    again = BrokerProcess(tmp_path / "data", settings=settings)
     again.start()
     state = "CompleteCommit" if commit else "CompleteAbort"
     complete = describe("x", until={"transaction_states.0.transaction_state": state})
