@@ -33,7 +33,7 @@ from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.coordinator.transaction.transactions import Transactions
-from pybroker_server.handlers.registry import load_all
+from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
 from pybroker_server.log.cleaner import Cleaner
@@ -135,12 +135,14 @@ class Broker:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
+        # Imports every handler, which takes a while: before others know of this broker and send clients here.
+        api_table = load_all()
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
         replicas = self._open_partitions(publisher, control.controller, self.peers)
         self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
-        self._serve(self._make_services(publisher, control.controller, cluster_id))
+        self._serve(self._make_services(publisher, control.controller, cluster_id, api_table))
 
     def _bind(self) -> None:
         for address in self.config.opened_listeners:
@@ -284,18 +286,21 @@ class Broker:
         return replicas
 
     def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
-        runtime, replicas = self._runtime, self._replicas
+        runtime, replicas, peers = self._runtime, self._replicas, self.peers
         assert replicas is not None
+        assert peers is not None
         self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
         self._groups = group_coordinator(replicas, self.config, runtime.entropy)
         self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
-        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        self._transactions = Transactions(replicas, self._markers, peers, self.config, self._producer_ids.take)
         for on_image in (self._groups.on_image, self._transactions.on_image):
             on_image(MetadataImage(), publisher.image)
             publisher.subscribe(on_image)
         publisher.subscribe(self._on_image)
 
-    def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
+    def _make_services(
+        self, publisher: MetadataPublisher, controller: Controller, cluster_id: str, api_table: Mapping[int, Handler]
+    ) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
         assert self._markers is not None
@@ -323,7 +328,7 @@ class Broker:
             ),
             runtime=runtime,
             endpoint_of=address_resolver(self.config, self.node_id, runtime.disk),
-            api_table=load_all(),
+            api_table=api_table,
         )
         return self._services
 

@@ -6,7 +6,7 @@ An entry that no exchange needs any more fails a test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -43,20 +43,16 @@ class Meant:
 _LATER_KEYS: Final = (
     17,
     *range(27, 32),
-    *(34, 36, 38, 39, 40, 41, 43, 45, 46, 48, 49, 50, 51, 55, 57, 64),
+    *(34, 36, 38, 39, 40, 41, 48, 49, 50, 51),
     *(76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92),
 )
-_LATER_FEATURES: Final = ("eligible.leader.replicas", "kraft", "share", "streams", "transaction")
+_LATER_FEATURES: Final = ("kraft", "share", "streams", "transaction")
 
 _NOT_YET: Final = (
     *(Meant("*", f"*.api_keys.{key}", ABSENT, "served by a later part of the project") for key in _LATER_KEYS),
     *(
         Meant("api-versions-*", f"*_features.{name}.version", ABSENT, "comes with the APIs it stands for")
         for name in _LATER_FEATURES
-    ),
-    *(
-        Meant("find-coordinator-*", f"*.{field}", answer, "COORDINATOR_NOT_AVAILABLE until there are coordinators")
-        for field, answer in (("error_code", 15), ("node_id", -1), ("host", ""), ("port", -1))
     ),
     *(
         Meant("describe-configs-client-metrics", path, answer, "client metrics (KIP-714) are not served")
@@ -213,11 +209,24 @@ MEANT: Final[tuple[Meant, ...]] = (
 )
 
 
-def unmeant(exchange: str, found: Iterable[Difference], used: set[Meant] | None = None) -> list[Difference]:
+CLUSTER_MEANT: Final = (
+    Meant("features-lower", "0.answer.error_code", 95, "every feature is served at one level, that of Kafka 4.3"),
+    Meant("features-lower", "0.answer.error_message", "<text>", "the same"),
+)
+"""The same for the catalogue of three brokers."""
+
+
+def unmeant(
+    exchange: str,
+    found: Iterable[Difference],
+    used: set[Meant] | None = None,
+    *,
+    meant: Sequence[Meant] = MEANT,
+) -> list[Difference]:
     """The differences that nobody meant. Entries that covered one are added to `used`."""
     left = []
     for difference in found:
-        covering = [entry for entry in MEANT if entry.covers(exchange, difference)]
+        covering = [entry for entry in meant if entry.covers(exchange, difference)]
         if used is not None:
             used.update(covering)
         if not covering:

@@ -14,12 +14,17 @@ from typing import Any, Final
 
 from tests.oracle import store
 from tests.oracle.catalogue import PARTS
+from tests.oracle.cluster import PARTS as CLUSTER_PARTS
+from tests.oracle.cluster import ClusterPlayer
 from tests.oracle.compare import differences
 from tests.oracle.exchange import Call, Exchange
 from tests.oracle.runner import Player, Result
 
 KAFKA_SETTINGS: Final[dict[str, str]] = {"group.initial.rebalance.delay.ms": "0"}
 """Kafka's own defaults are the ones to be compatible with; but nobody wants to wait three seconds for every group."""
+
+CLUSTER_SETTINGS: Final[dict[str, str]] = {**KAFKA_SETTINGS, "default.replication.factor": "3"}
+"""What three brokers need for theirs."""
 
 _COORDINATOR_WARM_UP_S: Final = 30.0
 
@@ -39,6 +44,18 @@ def record(bootstrap: str, parts: list[str] | None = None) -> int:
         store.save(part, answers)
         count += len(answers)
         print(f"{part}: {len(answers)} exchanges in {time.monotonic() - started:.1f} s", flush=True)
+    return count
+
+
+def record_cluster(bootstrap: str, parts: list[str] | None = None) -> int:
+    """The same for three brokers with the node ids 1, 2 and 3; `bootstrap` is that of the first."""
+    player = ClusterPlayer(bootstrap)
+    count = 0
+    for part in parts or list(CLUSTER_PARTS):
+        answers = {exchange.name: _play_twice(player, exchange) for exchange in CLUSTER_PARTS[part]}
+        store.save(part, answers)
+        count += len(answers)
+        print(f"{part}: {len(answers)} exchanges", flush=True)
     return count
 
 
@@ -65,12 +82,13 @@ def _warm_up(player: Player) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bootstrap", default=os.environ.get("KAFKA_BOOTSTRAP"), help="HOST:PORT of Kafka 4.3")
+    parser.add_argument("--cluster", action="store_true", help="it is the first of three: record what needs three")
     parser.add_argument("parts", nargs="*", help=f"default: all of {', '.join(PARTS)}")
     arguments = parser.parse_args()
     if not arguments.bootstrap:
         parser.error("give --bootstrap HOST:PORT or set KAFKA_BOOTSTRAP")
     try:
-        count = record(arguments.bootstrap, arguments.parts)
+        count = (record_cluster if arguments.cluster else record)(arguments.bootstrap, arguments.parts)
     except NotDeterministic as error:
         print(error, file=sys.stderr)
         return 1

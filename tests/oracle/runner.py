@@ -113,9 +113,10 @@ def find_node_id(bootstrap: str) -> int:
 class Player:
     """Plays exchanges to one broker; may be used for any number of them, one after the other."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, node_id: int | None = None) -> None:
+        """`node_id`: of the broker at this address, where it is not alone."""
         self._address = split_address(bootstrap)
-        self._node_id = find_node_id(bootstrap)
+        self._node_id = find_node_id(bootstrap) if node_id is None else node_id
         self._run = secrets.token_hex(3)
         self._counter = itertools.count()
 

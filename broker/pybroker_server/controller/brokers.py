@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
 from pybroker_server.controller.elections import advanced, settled, topic_rules
@@ -67,6 +68,15 @@ def plan_fencing(image: MetadataImage, node_id: int, epoch: int) -> Change:
     return Change(compares=[Compare(key, broker.mod_revision)], deletes=[key])
 
 
+def plan_forgetting(image: MetadataImage, node_id: int) -> Change:
+    """The broker is known no longer."""
+    broker = image.brokers.get(node_id)
+    if broker is None:
+        raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, f"Broker ID {node_id} is not currently registered")
+    key = broker_key(node_id)
+    return Change(compares=[Compare(key, broker.mod_revision)], deletes=[key, node_key(node_id)])
+
+
 def held_partitions(image: MetadataImage, node_id: int) -> list[tuple[UUID, int]]:
     """(topic id, partition index) of what counts on `node_id` to hold its records."""
     return [
@@ -110,7 +120,7 @@ def _after_return(
     if holds_all and back.was_clean:
         return before
     others = image.active_nodes - {node}
-    leaving = frozenset(n for n, b in image.brokers.items() if b.shutting_down and not b.fenced) - {node}
+    leaving = image.leaving_nodes - {node}
     after = settled(before, others, rules, leaving=leaving, lost=() if holds_all else (node,))
     if holds_all and after.leader == NO_LEADER:
         return _led_anew(before) if before.leader == node else before

@@ -2,13 +2,17 @@
 
 Rules of this file: pure. What a value may be, and what an operation does to it, is `config/dynamic.py`'s
 business; here it becomes a compare-and-swap of the whole set of overrides of one topic, group or broker.
+
+With another min.insync.replicas a leader may commit what its eligible leader replicas do not have, so in the same
+commit they are forgotten, wherever there is a leader.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.config.dynamic import (
@@ -24,16 +28,20 @@ from pybroker_server.config.dynamic import (
 from pybroker_server.config.values import ConfigError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
-from pybroker_server.metadata.image import CLUSTER_DEFAULT, MetadataImage, TopicImage
+from pybroker_server.metadata.image import CLUSTER_DEFAULT, NO_LEADER, MetadataImage, TopicImage
 from pybroker_server.metadata.keys import (
     broker_config_key,
+    decode_config,
     encode_config,
+    encode_partition,
     group_config_key,
+    partition_key,
     topic_config_key,
     topic_key,
 )
 from pybroker_server.metadata.store import Compare, Put
 
+MIN_ISR: Final = "min.insync.replicas"
 NewOverrides = Callable[[Mapping[str, str]], dict[str, str]]
 """(overrides in force) -> overrides from now on; raises ConfigError."""
 
@@ -110,6 +118,8 @@ def _topic_change(image: MetadataImage, resource: TopicResource, new_overrides: 
     change = _override_change(key, topic.configs, topic.configs_mod_revision, new_overrides)
     if not change.is_empty:
         change.compares.append(Compare(topic_key(topic.name), topic.mod_revision))
+        if _wants_min_isr(change, key) != topic.configs.get(MIN_ISR):
+            _forget_eligible(change, [topic])
     return change
 
 
@@ -123,12 +133,31 @@ def _group_change(image: MetadataImage, resource: GroupResource, new_overrides: 
 
 
 def _broker_change(image: MetadataImage, resource: BrokerResource, new_overrides: NewOverrides) -> Change:
-    return _override_change(
-        broker_config_key(resource.node_id),
-        image.broker_configs.get(resource.node_id, {}),
-        image.broker_configs_mod_revision.get(resource.node_id, 0),
-        new_overrides,
-    )
+    key, current = broker_config_key(resource.node_id), image.broker_configs.get(resource.node_id, {})
+    change = _override_change(key, current, image.broker_configs_mod_revision.get(resource.node_id, 0), new_overrides)
+    if not change.is_empty and _wants_min_isr(change, key) != current.get(MIN_ISR):
+        _forget_eligible(change, (topic for topic in image.topics_by_id.values() if MIN_ISR not in topic.configs))
+    return change
+
+
+def _wants_min_isr(change: Change, key: bytes) -> str | None:
+    """As the overrides will be."""
+    return next((decode_config(put.value).get(MIN_ISR) for put in change.puts if put.key == key), None)
+
+
+def _forget_eligible(change: Change, topics: Iterable[TopicImage]) -> None:
+    for topic in topics:
+        for before in topic.partitions:
+            if before.eligible_leader_replicas and before.leader != NO_LEADER:
+                after = replace(
+                    before,
+                    eligible_leader_replicas=(),
+                    last_known_eligible_leader_replicas=(),
+                    partition_epoch=before.partition_epoch + 1,
+                )
+                key = partition_key(topic.topic_id, before.index)
+                change.compares.append(Compare(key, before.mod_revision))
+                change.puts.append(Put(key, encode_partition(after)))
 
 
 def _override_change(key: bytes, current: Mapping[str, str], mod_revision: int, new_overrides: NewOverrides) -> Change:

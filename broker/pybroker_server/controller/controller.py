@@ -26,13 +26,25 @@ from pybroker_server.controller.brokers import (
     Return,
     held_partitions,
     plan_fencing,
+    plan_forgetting,
     plan_registration,
     plan_return,
     plan_shutdown,
 )
 from pybroker_server.controller.change import Change, joined
 from pybroker_server.controller.configs import Resource, plan_alter, plan_replace
+from pybroker_server.controller.elections import Election
 from pybroker_server.controller.internal_topics import auto_topic
+from pybroker_server.controller.partition_requests import (
+    Decide,
+    ElectionWish,
+    MoveWish,
+    Outcomes,
+    W,
+    decide_election,
+    decide_move,
+    plan_wishes,
+)
 from pybroker_server.controller.topics import (
     Draw,
     NewTopic,
@@ -207,6 +219,21 @@ class Controller:
             validate_only=validate_only,
         )
 
+    async def elect_leaders(self, wanted: Sequence[ElectionWish], election: Election, config: BrokerConfig) -> Outcomes:
+        """ElectLeaders: for each what stood in the way, or None for one that was elected."""
+        return await self._grant(wanted, partial(decide_election, election=election, config=config))
+
+    async def reassign(
+        self, wanted: Sequence[MoveWish], config: BrokerConfig, *, allows_other_factor: bool = True
+    ) -> Outcomes:
+        """AlterPartitionReassignments: for each what stood in the way, or None for one that has begun."""
+        decide = partial(decide_move, config=config, allows_other_factor=allows_other_factor)
+        return await self._grant(wanted, decide)
+
+    async def unregister_broker(self, node_id: int) -> None:
+        """UnregisterBroker; KafkaError as Kafka answers. One that is alive registers anew by itself."""
+        await self.change(partial(plan_forgetting, node_id=node_id))
+
     async def allocate_producer_ids(self) -> range:
         """A block of producer ids that nobody was given before and nobody will be given again."""
         for _ in range(ATTEMPTS_MAX):
@@ -239,6 +266,14 @@ class Controller:
         held_back = self._failure_lines.admit((error.code.name,), self._runtime.clock.monotonic_ms())
         if held_back is not None:
             _log.warning("topic_auto_creation_failed", topic=name, error=str(error), more_like_it=held_back)
+
+    async def _grant(self, wishes: Sequence[W], decide: Decide[W]) -> Outcomes:
+        granted: Outcomes = []
+        for some in _chunks(wishes, self._store.max_operations_per_commit):
+            outcomes: Outcomes = []
+            await self.change(partial(plan_wishes, wishes=some, decide=decide, outcomes=outcomes))
+            granted += outcomes
+        return granted
 
     async def change(self, plan: Plan, *, validate_only: bool = False) -> None:
         """Plans and commits until it holds. Raises KafkaError from the plan, or REQUEST_TIMED_OUT."""

@@ -76,15 +76,27 @@ def settled(
     `active` may lead. `leaving` shut down and still serve: one that leads goes on when nobody can follow it. `lost`
     came back without what they held: they count as in sync nowhere.
     """
-    before = _without(partition, lost)
-    isr = tuple(node for node in before.isr if node in active)
-    if not isr and before.leader in leaving and before.leader in before.isr:
-        isr = (before.leader,)
-    after = with_isr(before, isr, rules)
+    after = elected(_without(partition, lost), active, rules, leaving=leaving, election=election)
+    return advanced(partition, after)
+
+
+def elected(
+    partition: PartitionImage,
+    active: Collection[int],
+    rules: TopicRules,
+    *,
+    leaving: Collection[int] = (),
+    election: Election = Election.REPAIR,
+) -> PartitionImage:
+    """`settled` before its epochs are raised: for a partition that was changed in other ways already."""
+    isr = tuple(node for node in partition.isr if node in active)
+    if not isr and partition.leader in leaving and partition.leader in partition.isr:
+        isr = (partition.leader,)
+    after = with_isr(partition, isr, rules)
     leader, is_clean = _elect(after, active, leaving, rules, election)
     if leader != NO_LEADER and leader not in after.isr:
         after = _led_from_outside(after, leader, rules, is_clean=is_clean)
-    return advanced(partition, replace(after, leader=leader))
+    return replace(after, leader=leader)
 
 
 def with_isr(partition: PartitionImage, isr: Sequence[int], rules: TopicRules) -> PartitionImage:
@@ -94,12 +106,16 @@ def with_isr(partition: PartitionImage, isr: Sequence[int], rules: TopicRules) -
 
 
 def advanced(before: PartitionImage, after: PartitionImage) -> PartitionImage:
-    """`after` with the epochs that follow those of `before`; `before` itself when they are equal."""
+    """`after` with the epochs that follow those of `before`; `before` itself when they are equal.
+
+    A new leader epoch begins too when a replica is taken away: it must not fetch in the old one any more.
+    """
     if after == before:
         return before
+    is_new_epoch = after.leader != before.leader or not set(before.replicas) <= set(after.replicas)
     return replace(
         after,
-        leader_epoch=before.leader_epoch + (after.leader != before.leader),
+        leader_epoch=before.leader_epoch + is_new_epoch,
         partition_epoch=before.partition_epoch + 1,
     )
 

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.controller.change import Change
-from pybroker_server.controller.elections import Election, needs_settling, settled, topic_rules
-from pybroker_server.metadata.image import NO_LEADER, MetadataImage, PartitionImage, TopicImage
+from pybroker_server.controller.elections import Election, advanced, needs_settling, settled, topic_rules
+from pybroker_server.controller.reassignments import completed, is_reassigned
+from pybroker_server.metadata.image import NO_LEADER, MetadataImage, PartitionImage
 from pybroker_server.metadata.keys import encode_partition, partition_key
 from pybroker_server.metadata.store import Compare, Put
 
@@ -35,7 +36,7 @@ def plan_settling(image: MetadataImage, config: BrokerConfig, batch_size: int) -
 
 def plan_preferred_leaders(image: MetadataImage, config: BrokerConfig, batch_size: int) -> Change:
     """Leadership goes back to first replicas that are in sync; at most `batch_size` partitions."""
-    active, leaving = image.active_nodes, leaving_nodes(image)
+    active, leaving = image.active_nodes, image.leaving_nodes
     found: list[Changed] = []
     for topic in image.topics_by_id.values():
         for partition in topic.partitions:
@@ -50,29 +51,18 @@ def plan_preferred_leaders(image: MetadataImage, config: BrokerConfig, batch_siz
     return _change_of(found)
 
 
-def leaving_nodes(image: MetadataImage) -> frozenset[int]:
-    """Brokers that shut down and still serve."""
-    return frozenset(node for node, broker in image.brokers.items() if broker.shutting_down and not broker.fenced)
-
-
 def _settled(image: MetadataImage, config: BrokerConfig) -> Iterator[Changed]:
-    active, leaving = image.active_nodes, leaving_nodes(image)
+    active, leaving = image.active_nodes, image.leaving_nodes
     for topic in image.topics_by_id.values():
         for partition in topic.partitions:
-            if needs_settling(partition, active):
-                after = _settle(topic, partition, active, leaving, config)
+            is_moving = is_reassigned(partition)
+            if is_moving or needs_settling(partition, active):
+                rules = topic_rules(topic, config)
+                after = settled(partition, active, rules, leaving=leaving)
+                if is_moving:
+                    after = advanced(partition, completed(after, active, rules, leaving=leaving))
                 if after is not partition:
                     yield topic.topic_id, partition, after
-
-
-def _settle(
-    topic: TopicImage,
-    partition: PartitionImage,
-    active: frozenset[int],
-    leaving: frozenset[int],
-    config: BrokerConfig,
-) -> PartitionImage:
-    return settled(partition, active, topic_rules(topic, config), leaving=leaving)
 
 
 def _change_of(changed: Iterable[Changed]) -> Change:

@@ -230,7 +230,8 @@ def _checked_growth(
     return [tuple(nodes) for nodes in assignments]
 
 
-def _check_nodes(image: MetadataImage, index: int, nodes: Sequence[int], factor: int | None) -> None:
+def check_replicas(image: MetadataImage, nodes: Sequence[int]) -> None:
+    """Raises INVALID_REPLICA_ASSIGNMENT for a list of replicas that no partition may have."""
     if not nodes:
         raise _bad_assignment("The manual partition assignment includes an empty replica list.")
     for position, node in enumerate(nodes):
@@ -240,6 +241,10 @@ def _check_nodes(image: MetadataImage, index: int, nodes: Sequence[int], factor:
             raise _bad_assignment(
                 f"The manual partition assignment includes broker {node}, but no such broker is registered."
             )
+
+
+def _check_nodes(image: MetadataImage, index: int, nodes: Sequence[int], factor: int | None) -> None:
+    check_replicas(image, nodes)
     if factor is not None and len(nodes) != factor:
         raise _bad_assignment(
             f"The manual partition assignment includes a partition with {len(nodes)} replica(s), but this is not "

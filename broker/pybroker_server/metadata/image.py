@@ -138,6 +138,11 @@ class MetadataImage:
         """The brokers that may lead."""
         return frozenset(node_id for node_id, broker in self.brokers.items() if broker.is_active)
 
+    @property
+    def leaving_nodes(self) -> frozenset[int]:
+        """The brokers that shut down and still serve."""
+        return frozenset(n for n, broker in self.brokers.items() if broker.shutting_down and not broker.fenced)
+
     def controller_in_office(self) -> ControllerImage | None:
         """None while the seat is vacant, or kept for a registration that is gone."""
         seat = self.controller
