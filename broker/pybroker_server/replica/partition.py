@@ -50,6 +50,7 @@ class Partition:
         "batches_in",
         "bytes_in",
         "bytes_out",
+        "bytes_to_followers",
         "error",
         "high_watermark_position",
         "index",
@@ -103,6 +104,7 @@ class Partition:
         self.batches_in = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.bytes_to_followers = 0
 
     # Checks
 
