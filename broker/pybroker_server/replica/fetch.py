@@ -109,6 +109,11 @@ class ReplicaFetch:
         """The results are there, after a wait or a cold read."""
         raise NotImplementedError
 
+    def preferred_replica(self, partition: Partition, offset: int) -> int | None:
+        """Where a consumer had better read (KIP-392); None: here."""
+        del partition, offset
+        return None
+
     def start(self, now_ms: int) -> bool:
         """Reads `targets`, set by now."""
         if self.replica_id >= 0:
@@ -228,6 +233,13 @@ class ReplicaFetch:
         except KafkaError as error:
             target.data = error_data(partition.index, error.code)
             return None
+        if self.may_ask_followers:
+            preferred = self.preferred_replica(partition, offset)
+            if preferred is not None:
+                self._fill(target, partition, EMPTY, None)
+                assert target.data is not None
+                target.data.preferred_read_replica = preferred
+                return None
         upper = self._upper(partition)
         if offset < upper.offset:
             return upper

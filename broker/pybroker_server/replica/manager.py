@@ -329,9 +329,12 @@ class ReplicaManager:
         now_ms = self.clock.monotonic_ms()
         if hosted.image.configs is not topic.configs:
             self._configure(hosted, topic, now_ms)
-        hosted.image = topic
+        before, hosted.image = hosted.image.partitions, topic
         for registration in mine:
-            partition = hosted.partitions.get(registration.index) or self._open(hosted, registration)
+            partition = hosted.partitions.get(registration.index)
+            if partition is not None and before[registration.index] is registration:
+                continue
+            partition = partition or self._open(hosted, registration)
             if partition is not None:
                 self._apply_partition(partition, registration, now_ms)
         kept = {registration.index for registration in mine}
