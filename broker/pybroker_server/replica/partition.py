@@ -54,6 +54,8 @@ class Partition:
         "high_watermark_position",
         "index",
         "is_resting",
+        "is_throttled_as_follower",
+        "is_throttled_as_leader",
         "log",
         "on_isr_change",
         "records_in",
@@ -87,6 +89,9 @@ class Partition:
         """Who writes ISR changes to the metadata store."""
         self.is_resting = False
         """Its log is being truncated: what the metadata says is taken over afterwards."""
+        self.is_throttled_as_leader = False
+        self.is_throttled_as_follower = False
+        """Whether replication that is not in sync counts for the quotas (`throttle.py`)."""
         self._is_durable = log.config.is_durable
         self._flush_requested = False
         self._is_suspended = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -161,8 +162,7 @@ def test_who_caught_up_is_proposed_for_the_isr_once() -> None:
     proposed: list[IsrChange] = []
     broker.manager._on_isr_change = lambda partition, change: proposed.append(change)
     image = topic_image("t", replicas=(1, 2), leader_epoch=LEADER_EPOCH)
-    alone = image.partitions[0].__class__(0, (1, 2), (1,), 1, LEADER_EPOCH, 0)
-    broker.show_topics(image.__class__(image.topic_id, image.name, (alone,), image.configs))
+    broker.show_topics(replace(image, partitions=(replace(image.partitions[0], isr=(1,)),)))
     broker.append(b"v")
     fetch(broker, part(0))
     assert proposed == []
@@ -170,6 +170,23 @@ def test_who_caught_up_is_proposed_for_the_isr_once() -> None:
     fetch(broker, part(1, last_epoch=LEADER_EPOCH))
     assert [(change.isr, change.broker_epochs) for change in proposed] == [((1, 2), ((2, EPOCH),))]
     assert broker.partition().state.maximal_isr == {1, 2}
+
+
+def test_a_throttled_follower_that_is_not_in_sync_gets_its_share_and_one_in_sync_is_never_held_back() -> None:
+    broker = OneBroker({"leader.replication.throttled.rate": "1"})
+    broker.connection.is_inter_broker = True
+    configs = {"leader.replication.throttled.replicas": "0:1"}
+    in_sync = topic_image("t", replicas=(1, 2), leader_epoch=LEADER_EPOCH, configs=configs)
+    outside = replace(in_sync.partitions[0], isr=(1,))
+    broker.show_topics(replace(in_sync, partitions=(outside,)))
+    for _ in range(2):
+        broker.append(b"v")
+    assert offsets(only(fetch(broker, part(0)))) == [0, 1]
+    assert offsets(only(fetch(broker, part(0)))) == []
+    broker.time.advance_ms(3_600_000)
+    assert offsets(only(fetch(broker, part(0)))) == [0, 1]
+    broker.show_topics(replace(in_sync, partitions=(replace(in_sync.partitions[0], partition_epoch=1),)))
+    assert offsets(only(fetch(broker, part(0)))) == [0, 1]
 
 
 class TestNearestReplica:
