@@ -105,5 +105,11 @@ class IsrChanges:
         self._is_writing = False
 
     def _plan(self, image: MetadataImage, proposals: Sequence[Proposal]) -> Change:
+        """One commit for all; of each partition the first that holds, as a key can be written once only."""
         config = self._config()
-        return joined(plan_isr_change(image, proposal, config) for proposal in proposals)
+        planned: dict[Partition, Change] = {}
+        for proposal in proposals:
+            change = plan_isr_change(image, proposal, config)
+            if not change.is_empty:
+                planned.setdefault(proposal.partition, change)
+        return joined(planned.values())
