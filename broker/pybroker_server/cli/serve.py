@@ -15,6 +15,7 @@ from pybroker_server.cli.start_lines import ready_sentences, start_lines
 from pybroker_server.config.listeners import Listener
 from pybroker_server.config.load import Settings
 from pybroker_server.config.views import BrokerConfig
+from pybroker_server.runtime.loop import held_garbage_collector
 
 _HELP = """Run a broker until SIGTERM or SIGINT.
 
@@ -63,6 +64,7 @@ def serve(config_file: str | None, log_format: str, log_level: str, arguments: t
     return _run(config, as_json=log_format == "json")
 
 
+@held_garbage_collector()
 def _run(config: BrokerConfig, *, as_json: bool) -> int:
     from pybroker_server.server import BrokerFailedError, StartError, run
 

@@ -72,8 +72,15 @@ class IsrChanges:
         self._config = config
         self._waiting: list[Proposal] = []
         self._is_writing = False
+        self.shrinks = 0
+        """Proposed by leaders here; with the next, for metrics."""
+        self.expansions = 0
 
     def propose(self, partition: Partition, change: IsrChange) -> None:
+        if change.is_expansion:
+            self.expansions += 1
+        else:
+            self.shrinks += 1
         self._waiting.append(Proposal(partition, change))
         if not self._is_writing:
             self._is_writing = True

@@ -285,7 +285,10 @@ class _Fetch(ReplicaFetch):
             if data.error_code:
                 self.services.errors.add(ApiKey.FETCH, data.error_code)
             elif data.records and target.partition is not None:
-                target.partition.bytes_out += len(data.records)
+                if self.replica_id >= 0:
+                    target.partition.bytes_to_followers += len(data.records)
+                else:
+                    target.partition.bytes_out += len(data.records)
             found.append(data)
         return found
 
