@@ -33,7 +33,7 @@ from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.coordinator.transaction.transactions import Transactions
-from pybroker_server.handlers.registry import load_all
+from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.checkpoints import TopicPartition
 from pybroker_server.log.cleaner import Cleaner
@@ -135,12 +135,14 @@ class Broker:
             raise StartError(str(error)) from None
         await runtime.blocking.run(partial(self._logs.write_identity, cluster_id, self.node_id))
         self._take_dynamic(publisher.image)
+        # Imports every handler, which takes a while: before others know of this broker and send clients here.
+        api_table = load_all()
         await self._join(control, publisher)
         self.peers = self._open_peers(publisher)
         replicas = self._open_partitions(publisher, control.controller, self.peers)
         self._open_coordinators(publisher, control.controller)
         control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
-        self._serve(self._make_services(publisher, control.controller, cluster_id))
+        self._serve(self._make_services(publisher, control.controller, cluster_id, api_table))
 
     def _bind(self) -> None:
         for address in self.config.opened_listeners:
@@ -295,7 +297,9 @@ class Broker:
             publisher.subscribe(on_image)
         publisher.subscribe(self._on_image)
 
-    def _make_services(self, publisher: MetadataPublisher, controller: Controller, cluster_id: str) -> Services:
+    def _make_services(
+        self, publisher: MetadataPublisher, controller: Controller, cluster_id: str, api_table: Mapping[int, Handler]
+    ) -> Services:
         assert self._replicas is not None
         assert self._groups is not None
         assert self._markers is not None
@@ -323,7 +327,7 @@ class Broker:
             ),
             runtime=runtime,
             endpoint_of=address_resolver(self.config, self.node_id, runtime.disk),
-            api_table=load_all(),
+            api_table=api_table,
         )
         return self._services
 

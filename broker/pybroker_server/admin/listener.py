@@ -77,7 +77,12 @@ class AdminListener:
         self._opening = self._runtime.tasks.spawn("admin-server", self._load(self._socket))
 
     async def _load(self, listening: socket.socket) -> None:
-        module = await self._runtime.blocking.run(lambda: importlib.import_module("pybroker_server.admin.http"))
+        try:
+            module = await self._runtime.blocking.run(lambda: importlib.import_module("pybroker_server.admin.http"))
+        except ImportError as error:
+            # A damaged installation; what serves, serves on.
+            _logger.error("admin_not_loaded", error=str(error))
+            return
         server: AdminServer = module.AdminServer(self._runtime, lambda: self._sources)
         self._server = server
         await server.start(listening)

@@ -38,6 +38,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "admin_listening": "The admin server's port is open: metrics and health over HTTP.",
     "admin_not_listening": "The admin server's default address cannot be had; the broker serves without it.",
     "broker_found_dead": "A broker's connections ended and nobody listens at its address: its registration is ended.",
+    "admin_not_loaded": "What the admin server needs cannot be imported; the broker serves without it.",
     "broker_started": "The broker serves its listeners; says version, data, durability and addresses.",
     "broker_stopped": "The broker has flushed, marked the shutdown as clean and closed everything.",
     "checkpoint_ignored": "A checkpoint file is damaged and treated as absent: more of the logs is read.",
