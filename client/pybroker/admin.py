@@ -1,4 +1,4 @@
-"""The admin: topics, configurations and records, from code; groups are in `admin_groups`.
+"""The admin: topics, configurations and records, from code; groups are in `admin_groups`, brokers in `admin_brokers`.
 
 Rules: every call answers for exactly what it was asked, or raises what made it fail; what it may try again is in
 `admin_calls`. A change that may have been made before an answer was lost is recognised where the broker can tell (a
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from pybroker.admin_brokers import BrokerAdmin
 from pybroker.admin_calls import check
-from pybroker.admin_groups import GroupAdmin
 from pybroker.errors import AlreadyExists, KafkaError, NotFound, Retriable
 from pybroker.metadata import NO_LEADER, Broker, TopicPartition
 from pybroker.offsets import ask_offsets
@@ -98,7 +98,7 @@ class ClusterInfo:
     brokers: tuple[Broker, ...]
 
 
-class Admin(GroupAdmin):
+class Admin(BrokerAdmin):
     """Administers a cluster: `async with Admin("host:9092") as admin: await admin.create_topic("t")`."""
 
     # Topics.

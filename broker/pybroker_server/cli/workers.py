@@ -26,7 +26,7 @@ from pybroker_server.telemetry.events import get_logger
 
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_MAX_S: Final = 30.0
-SETTLED_S: Final = 10.0
+SETTLED_S: Final = 60.0
 """A worker that ran this long has served: its end is no reason to give up."""
 _PR_SET_PDEATHSIG: Final = 1
 _log = get_logger("pybroker.workers")
