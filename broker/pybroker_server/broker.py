@@ -286,12 +286,13 @@ class Broker:
         return replicas
 
     def _open_coordinators(self, publisher: MetadataPublisher, controller: Controller) -> None:
-        runtime, replicas = self._runtime, self._replicas
+        runtime, replicas, peers = self._runtime, self._replicas, self.peers
         assert replicas is not None
+        assert peers is not None
         self._producer_ids = ProducerIdAllocator(controller.allocate_producer_ids, runtime.tasks.spawn)
         self._groups = group_coordinator(replicas, self.config, runtime.entropy)
         self._markers = MarkerWriter(replicas, self._groups, self.config.request_timeout_ms)
-        self._transactions = Transactions(replicas, self._markers, self.config, self._producer_ids.take)
+        self._transactions = Transactions(replicas, self._markers, peers, self.config, self._producer_ids.take)
         for on_image in (self._groups.on_image, self._transactions.on_image):
             on_image(MetadataImage(), publisher.image)
             publisher.subscribe(on_image)

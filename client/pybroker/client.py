@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pybroker.connection import BrokerConnection
 from pybroker.errors import Closed, ConnectionFailed, KafkaError, NotFound, Retriable, TimedOut, error_for
@@ -24,6 +24,12 @@ from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import MetadataRequest, MetadataResponse
 from pybroker_protocol.schema.classes import Message
+
+if TYPE_CHECKING:
+    from pybroker.codecs import Codec
+    from pybroker.producer_input import HeadersIn
+    from pybroker.record import Record
+    from pybroker.request_reply import RequestReply
 
 __all__ = ["DEFAULT_BOOTSTRAP", "Client"]
 
@@ -70,6 +76,7 @@ class Client:
         self._refresh_waiters: list[asyncio.Future[None]] = []
         self._refresh_wanted = asyncio.Event()
         self._is_open = False
+        self._request_reply: RequestReply | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **options: Any) -> Client:
@@ -112,12 +119,61 @@ class Client:
     async def close(self) -> None:
         """End every task and connection. Harmless when repeated."""
         self._is_open = False
+        request_reply, self._request_reply = self._request_reply, None
+        try:
+            if request_reply is not None:
+                await request_reply.close()
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         # What follows waits, and may be cancelled there: by then all that lives on is on its way out.
         self.tasks.cancel()
         self.pool.abort()
         self._end_round(ConnectionFailed("the client was closed"))
         await self.tasks.close()
         await self.pool.close()
+
+    # Request and reply.
+
+    async def request(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - the whole exchange's, which no single await of the caller's is
+        key: bytes | str | None = None,
+        headers: HeadersIn | None = None,
+        reply_topic: str | None = None,
+        value_codec: Codec[Any] | None = None,
+    ) -> Record:
+        """Send a request and wait for its reply, which somebody sends by `record.reply(value)`, or Spring Kafka.
+
+        reply_topic: by default "<topic>.replies"; it is created where it is not there. value_codec: of the request's
+        and the reply's values; bytes by default. Raises `TimedOut` after `timeout` seconds, which says nothing of
+        whether the request was served.
+        """
+        return await self._replier().request(
+            topic,
+            value,
+            time_limit=timeout,
+            key=key,
+            headers=headers,
+            reply_topic=reply_topic,
+            value_codec=value_codec,
+        )
+
+    async def reply(self, record: Record, value: bytes | None, key: Any, headers: Any) -> None:
+        """Send the reply to a record that asks for one: what `record.reply` does."""
+        await self._replier().reply(record, value, key, headers)
+
+    def _replier(self) -> RequestReply:
+        from pybroker.request_reply import RequestReply  # it is made of views of this client
+
+        self.check()
+        if self._request_reply is None:
+            self._request_reply = RequestReply(self)
+        return self._request_reply
 
     # What is known of the cluster.
 

@@ -103,12 +103,15 @@ class Consumer:
             value_codec or Raw(),
             read_committed=is_committed(given.pop("isolation", "read_uncommitted")),
             checks_crc=given.pop("check_crcs", True),
+            replier=self.client,
         )
         self._settings = fetch_settings(given, read_committed=self._decoder.read_committed)
         self._tasks = TaskOwner("consumer", lambda failure: self._more.set())
         self._more = asyncio.Event()
         self._reading: Reading | None = None
         self._member: GroupMember | None = None
+        self._is_closing = False
+        """Nothing is read any more; handlers of events may still look around, and commit."""
         self._seen: dict[str, UUID] = {}
         self._first_counts: dict[str, int] = {}
         self._stop_listening = _nothing
@@ -160,16 +163,17 @@ class Consumer:
         await self._close(finishes=True)
 
     async def _close(self, *, finishes: bool) -> None:
-        reading, self._reading = self._reading, None
+        reading, was_closing, self._is_closing = self._reading, self._is_closing, True
         self._more.set()
         try:
-            if reading is not None and self._member is not None:
+            if reading is not None and self._member is not None and not was_closing:
                 if finishes:
                     reading.one_at_a_time.put_down()
                 else:
                     reading.one_at_a_time.let_be()
                 await self._member.close()
         finally:
+            reading, self._reading = self._reading, None
             if reading is not None:
                 reading.fetcher.stop()
                 self._stop_listening()
@@ -249,7 +253,7 @@ class Consumer:
 
     def lend_to(self, stream: Stream) -> Reading:
         """From now on it is the stream that reads. Raises TypeError when another does."""
-        reading = self._usable()
+        reading = self._readable()
         if reading.work is not reading.one_at_a_time:
             raise TypeError("a consumer has one stream at a time")
         reading.one_at_a_time.put_down()
@@ -261,7 +265,7 @@ class Consumer:
     ) -> tuple[PartitionReader, list[Record]] | None:
         """The next records for a stream; None when it is over. Raises what a partition failed with."""
         while not is_over():
-            reading = self._usable()
+            reading = self._readable()
             self._raise_failure(reading)
             found = reading.next(count)
             if found is not None:
@@ -280,7 +284,7 @@ class Consumer:
             raise failures.pop(tp)
 
     async def _next(self, count: int) -> tuple[PartitionReader, list[Record]]:
-        hand = self._usable().one_at_a_time
+        hand = self._readable().one_at_a_time
         if self._usable().work is not hand:
             raise TypeError("the records of this consumer go to its stream")
         if self._member is not None and hand.is_held_by_another:
@@ -290,7 +294,7 @@ class Consumer:
             )
         hand.put_down()
         while True:
-            reading = self._usable()
+            reading = self._readable()
             self._raise_failure(reading)
             found = reading.next(count)
             if found is not None:
@@ -397,8 +401,8 @@ class Consumer:
         """
         async with asyncio.timeout(time_limit):
             while True:
-                fetcher = self._usable().fetcher
-                self._raise_failure(self._usable())
+                fetcher = self._readable().fetcher
+                self._raise_failure(self._readable())
                 idle_for = None if self._member is None else self._member.idle_for()
                 if self._member is None or idle_for is not None:
                     readers = fetcher.readers.values()
@@ -469,6 +473,11 @@ class Consumer:
         if self._member is not None:
             self._member.check()
         return self._reading
+
+    def _readable(self) -> Reading:
+        if self._is_closing and self._reading is not None:
+            raise Closed("the consumer is being closed")
+        return self._usable()
 
     def _in_group(self) -> GroupMember:
         self._usable()

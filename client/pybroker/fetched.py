@@ -13,7 +13,7 @@ from typing import Any, Final
 from pybroker.codecs import Codec, Raw
 from pybroker.errors import CorruptData
 from pybroker.metadata import TopicPartition
-from pybroker.record import Origin, RawRecord, Record
+from pybroker.record import Origin, RawRecord, Record, Replier
 from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.batch import CONTROL, TRANSACTIONAL, BatchHeader, TimestampType, iter_batches, verify_crc
 from pybroker_protocol.records.control import ControlType, control_type, read_control_batch
@@ -28,11 +28,18 @@ _INFLATED_RATIO_MAX: Final = 200
 class Decoder:
     """How a consumer wants its records: codecs, isolation, whether checksums are checked."""
 
-    __slots__ = ("checks_crc", "key_codec", "read_committed", "record_type", "value_codec")
+    __slots__ = ("checks_crc", "key_codec", "read_committed", "record_type", "replier", "value_codec")
 
     def __init__(
-        self, key_codec: Codec[Any], value_codec: Codec[Any], *, read_committed: bool, checks_crc: bool
+        self,
+        key_codec: Codec[Any],
+        value_codec: Codec[Any],
+        *,
+        read_committed: bool,
+        checks_crc: bool,
+        replier: Replier | None = None,
     ) -> None:
+        self.replier = replier
         self.key_codec = key_codec
         self.value_codec = value_codec
         self.read_committed = read_committed
@@ -124,6 +131,7 @@ class Fetched:
                 header.timestamp_type is TimestampType.LOG_APPEND_TIME,
                 decoder.key_codec,
                 decoder.value_codec,
+                decoder.replier,
             )
             batch = self._records[position : position + header.size_bytes]
             limit = max(_INFLATED_BYTES_MIN, _INFLATED_RATIO_MAX * len(batch))

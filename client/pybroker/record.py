@@ -6,9 +6,9 @@ looked at, so a record that nobody looks into costs nothing and one that cannot 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pybroker.codecs import Codec
 from pybroker.errors import CorruptData, DecodeFailed
@@ -16,7 +16,13 @@ from pybroker.metadata import TopicPartition
 from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records.record import Header, RecordFields, decode_headers
 
-__all__ = ["Origin", "RawRecord", "Record"]
+__all__ = ["Origin", "RawRecord", "Record", "Replier"]
+
+
+class Replier(Protocol):
+    """What sends replies: the client that the record came by."""
+
+    async def reply(self, record: Record, value: bytes | None, key: Any, headers: Any) -> None: ...
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class Origin:
     is_append_time: bool
     key_codec: Codec[Any]
     value_codec: Codec[Any]
+    replier: Replier | None = None
 
 
 class Record(RecordFields):
@@ -81,6 +88,21 @@ class Record(RecordFields):
     def header(self, name: str) -> bytes | None:
         """The last value of this name, None when there is none."""
         return next((value for found, value in reversed(self.headers) if found == name), None)
+
+    async def reply(self, value: Any, *, key: bytes | str | None = None, headers: Any = None) -> None:
+        """Answer a request (`Client.request`, or Spring's): to the topic and partition that it names, with its
+        correlation id. The value is encoded by the consumer's codec. Returns when the reply is written.
+
+        Raises `Rejected` for a record that asks for no reply.
+        """
+        if self.source.replier is None:
+            raise TypeError("only records that came from a consumer can be replied to")
+        data = None if value is None else self.source.value_codec.encode(value)
+        await self.source.replier.reply(self, data, key, headers)
+
+    def decoded_by(self, value_codec: Codec[Any]) -> Record:
+        """The same record, its value read by another codec."""
+        return Record(replace(self.source, value_codec=value_codec), *self[1:])
 
     def _decoded(self, what: str, codec: Codec[Any], data: bytes) -> Any:
         try:

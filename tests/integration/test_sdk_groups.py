@@ -413,6 +413,42 @@ def _seek_to_8(consumer: Consumer, event: GroupEvent) -> None:
         consumer.seek(8)
 
 
+async def test_a_handler_of_revoked_may_commit_also_while_the_consumer_is_closed(bootstrap: str) -> None:
+    topic, group = await new_topic(bootstrap), a_name("group")
+    tp = TopicPartition(topic, 0)
+    async with Producer(bootstrap) as producer:
+        await producer.send_many(topic, [b"%d" % number for number in range(10)])
+
+    async def on_event(event: GroupEvent) -> None:
+        if isinstance(event, Revoked):
+            assert consumer.group_metadata.generation > 0
+            await consumer.commit({tp: 7})
+
+    consumer = Consumer(topic, group=group, bootstrap=bootstrap, commit="manual", on_event=on_event)
+    async with consumer:
+        await take(consumer, 2)
+    async with Consumer(topic, group=group, bootstrap=bootstrap) as another:
+        assert (await another.committed([tp]))[tp] == (7, -1, "")
+
+
+async def test_a_handler_of_revoked_that_fails_keeps_nothing_from_being_committed(bootstrap: str) -> None:
+    topic, group = await new_topic(bootstrap), a_name("group")
+    async with Producer(bootstrap) as producer:
+        await producer.send_many(topic, [b"%d" % number for number in range(10)])
+
+    def on_event(event: GroupEvent) -> None:
+        if isinstance(event, Revoked):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with nothing_left(), Consumer(topic, group=group, bootstrap=bootstrap, on_event=on_event) as consumer:
+            await take(consumer, 2)
+    async with asyncio.timeout(TIME_LIMIT_S), Consumer(topic, group=group, bootstrap=bootstrap) as another:
+        await another.ready()
+        assert another.position(topic, 0) == 2
+        assert another.assignment == [TopicPartition(topic, 0)]
+
+
 async def test_events_can_be_iterated(bootstrap: str) -> None:
     topic = await new_topic(bootstrap)
     async with asyncio.timeout(TIME_LIMIT_S), Consumer(topic, group=a_name(), bootstrap=bootstrap) as consumer:

@@ -55,10 +55,6 @@ _NOT_YET: Final = (
         for name in _LATER_FEATURES
     ),
     *(
-        Meant("find-coordinator-*", f"*.{field}", answer, "COORDINATOR_NOT_AVAILABLE until there are coordinators")
-        for field, answer in (("error_code", 15), ("node_id", -1), ("host", ""), ("port", -1))
-    ),
-    *(
         Meant("describe-configs-client-metrics", path, answer, "client metrics (KIP-714) are not served")
         for path, answer in (("*.error_code", 42), ("*.configs.*", ABSENT))
     ),

@@ -22,7 +22,14 @@ from pybroker_protocol.schema.nodes import ArrayOf, Field, Struct
 Plain = Any
 """dict, list, str, int, bool or None."""
 
-_TIMES: Final = {"timestamp", "log_append_time_ms", "base_timestamp", "max_timestamp", "last_timestamp"}
+_TIMES: Final = {
+    "timestamp",
+    "log_append_time_ms",
+    "base_timestamp",
+    "max_timestamp",
+    "last_timestamp",
+    "transaction_start_time_ms",
+}
 _NODES: Final = {
     "node_id",
     "leader_id",
@@ -177,6 +184,8 @@ class Normaliser:
         if name in _KEYED:
             keyed = sorted(((element.pop(_KEYED[name]), element) for element in shown), key=itemgetter(0))
             return {str(key): element for key, element in keyed}
+        if name == "partitions" and all(isinstance(element, int) for element in shown):
+            return sorted(shown)
         if name in {"batches", "records", "synonyms"} or not all(isinstance(element, dict) for element in shown):
             return shown
         return sorted(shown, key=_order)
@@ -184,6 +193,8 @@ class Normaliser:
     def _is_foreign(self, value: Plain) -> bool:
         if isinstance(value, dict) and "group_id" in value and "protocol_type" in value:
             return self._prefix not in value["group_id"]
+        if isinstance(value, dict) and "transactional_id" in value and "producer_id" in value:
+            return self._prefix not in value["transactional_id"]
         if not isinstance(value, dict) or ("topic_id" not in value and "partitions" not in value):
             return isinstance(value, dict) and value.get("resource_type") in _NAMED_RESOURCES and self._is_other(value)
         return self._is_other(value)

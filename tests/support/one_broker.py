@@ -93,7 +93,10 @@ class OneBroker:
         self.groups = group_coordinator(self.manager, self.config, SystemEntropy())
         self.markers = MarkerWriter(self.manager, self.groups, self.config.request_timeout_ms)
         self.new_producer_id = count(1_000).__next__
-        self.transactions = Transactions(self.manager, self.markers, self.config, lambda: self.new_producer_id())
+        unused = cast(Any, None)
+        self.transactions = Transactions(
+            self.manager, self.markers, unused, self.config, lambda: self.new_producer_id()
+        )
         brokers = {
             node: BrokerImage(node, node * 10, (Endpoint("PLAINTEXT", f"host{node}", 9090 + node),), rack=f"rack{node}")
             for node in (1, 2)

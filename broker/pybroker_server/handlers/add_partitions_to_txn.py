@@ -26,6 +26,7 @@ from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.handlers.transaction_codes import code_for_version
+from pybroker_server.metadata.image import INTERNAL_TOPICS
 
 Topic = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
 TopicResult = AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult
@@ -55,25 +56,46 @@ def handle_add_partitions_to_txn(
 ) -> Reply:
     version = context.api_version
     if version >= _BATCHED_FROM:
-        transactions = list({t.transactional_id: t for t in request.transactions}.values())
+        transactions = request.transactions
         gather: Gather[_Codes, AddPartitionsToTxnResponse] = Gather(lambda found: _batched(transactions, found))
         for transaction in transactions:
             _ask(services, gather, transaction, EPOCH_PER_TRANSACTION)
         return gather.seal()
+    return _ask_for_client(services, request, version)
+
+
+def _ask_for_client(services: Services, request: AddPartitionsToTxnRequest, version: int) -> Reply:
+    """Topics of the broker's own are not for clients. The answer repeats what was asked."""
     only = Transaction(
         transactional_id=request.v3_and_below_transactional_id,
         producer_id=request.v3_and_below_producer_id,
         producer_epoch=request.v3_and_below_producer_epoch,
         topics=request.v3_and_below_topics,
     )
+    partitions = _partitions(only.topics)
+    own = [where for where in partitions if where[0] in INTERNAL_TOPICS]
+    if own:
+        codes = _refused(services, partitions) | dict.fromkeys(own, ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=_results(codes))
 
     def finish(found: Sequence[_Codes]) -> AddPartitionsToTxnResponse:
         codes = {where: code_for_version(code, version, _FENCED_FROM) for where, code in found[0].items()}
-        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=_results(codes))
+        return AddPartitionsToTxnResponse(
+            results_by_topic_v3_and_below=[
+                TopicResult(
+                    name=topic.name,
+                    results_by_partition=[
+                        PartitionResult(partition_index=index, partition_error_code=codes[topic.name, index])
+                        for index in topic.partitions
+                    ],
+                )
+                for topic in only.topics
+            ]
+        )
 
-    single: Gather[_Codes, AddPartitionsToTxnResponse] = Gather(finish)
-    _ask(services, single, only, 0)
-    return single.seal()
+    gather: Gather[_Codes, AddPartitionsToTxnResponse] = Gather(finish)
+    _ask(services, gather, only, 0)
+    return gather.seal()
 
 
 def _ask(
@@ -84,11 +106,9 @@ def _ask(
 ) -> None:
     partitions = _partitions(transaction.topics)
     reply = gather.reply(lambda code: dict.fromkeys(partitions, code))
-    image = services.metadata.image
-    missing = [where for where in partitions if image.partition(*where) is None]
-    if missing:
-        codes = dict.fromkeys(partitions, ErrorCode.OPERATION_NOT_ATTEMPTED)
-        reply.complete(codes | dict.fromkeys(missing, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+    codes = _refused(services, partitions)
+    if ErrorCode.UNKNOWN_TOPIC_OR_PARTITION in codes.values():
+        reply.complete(codes)
         return
     transactional_id = transaction.transactional_id
     if not transactional_id:
@@ -107,6 +127,17 @@ def _ask(
         coordinator.run(transactional_id, verify, reply)
     else:
         coordinator.run(transactional_id, add, CoordinatorReply(reply.fail, lambda code: code))
+
+
+def _refused(services: Services, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, ErrorCode]:
+    """The codes when one of them cannot be added: those that do not exist are named, the others not tried."""
+    image = services.metadata.image
+    return {
+        where: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if image.partition(*where) is None
+        else ErrorCode.OPERATION_NOT_ATTEMPTED
+        for where in partitions
+    }
 
 
 def _partitions(topics: Sequence[Topic]) -> list[TopicPartition]:

@@ -111,9 +111,13 @@ class Handover:
                 _names(leaving),
                 limit,
             )
-        await self._events.tell(Revoked(tuple(sorted(leaving))))
-        await self.commit_finished(leaving, limit)
-        self._let_go(leaving)
+        try:
+            await self._events.tell(Revoked(tuple(sorted(leaving))))
+        finally:
+            try:
+                await self.commit_finished(leaving, limit)
+            finally:
+                self._let_go(leaving)
 
     async def commit_finished(self, partitions: Iterable[TopicPartition], time_limit: float) -> None:
         """What is finished and not committed, where that is the consumer's to do. Failures are logged: the records

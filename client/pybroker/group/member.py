@@ -100,14 +100,20 @@ class GroupMember:
         self.handover.is_closing = True
         try:
             if self.failure is None and self._running is not None:
-                await self.handover.give_up(self.handover.owned, time_limit=_CLOSE_TIME_LIMIT)
-                await self._end_run()
-                await self._membership.leave(_CLOSE_TIME_LIMIT)
-        except KafkaError as error:
-            log.warning("group %s: could not say that this member leaves: %s", self.settings.group, error)
+                try:
+                    await self.handover.give_up(self.handover.owned, time_limit=_CLOSE_TIME_LIMIT)
+                finally:
+                    await self._leave()
         finally:
             self.coordinator.close()
             self.events.close()
+
+    async def _leave(self) -> None:
+        await self._end_run()
+        try:
+            await self._membership.leave(_CLOSE_TIME_LIMIT)
+        except KafkaError as error:
+            log.warning("group %s: could not say that this member leaves: %s", self.settings.group, error)
 
     def _on_stable(self) -> None:
         self._stable_at = asyncio.get_running_loop().time()

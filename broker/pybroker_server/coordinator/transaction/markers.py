@@ -68,14 +68,14 @@ class MarkerJob:
 
 
 class MarkerQueue:
-    """One per broker. `remote` gives the way to another broker, or None when there is none now."""
+    """One per broker. `remote` gives the way to another broker."""
 
     def __init__(
         self,
         node_id: int,
         image: MetadataImage,
         local: MarkerSink,
-        remote: Callable[[int], MarkerSink | None],
+        remote: Callable[[int], MarkerSink],
         timers: Timers,
     ) -> None:
         self._node_id = node_id

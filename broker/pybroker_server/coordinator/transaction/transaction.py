@@ -10,7 +10,7 @@ wall clock, which is what the records hold.
 From EMPTY and both COMPLETE states, InitProducerId leads to EMPTY with the next epoch. A prepared transaction is
 decided: nothing but its completion leads out of it, and everybody else is told CONCURRENT_TRANSACTIONS. Epochs only
 grow under a producer id; before they end, a new id with epoch 0 takes over. With transaction version 2 every end has an
-epoch of its own, so that a late write of a transaction can never be taken for one of the next; fencing then takes two.
+epoch of its own, so that a late write of a transaction can never be taken for one of the next.
 """
 
 from __future__ import annotations
@@ -273,14 +273,7 @@ def end(
             return Ended(None, known.producer_id, known.producer_epoch)
         if commit:
             raise KafkaError(ErrorCode.INVALID_TXN_STATE)
-    next_id = new_producer_id() if known.is_epoch_exhausted else NO_PRODUCER_ID
-    change = replace(
-        _prepared(known, commit=commit, now_ms=now_ms, client_version=client_version),
-        producer_epoch=min(known.producer_epoch + 1, EPOCH_MAX),
-        last_producer_epoch=known.producer_epoch,
-        next_producer_id=next_id,
-        start_ms=known.start_ms if known.state is State.ONGOING else now_ms,
-    )
+    change = _prepared_v2(known, commit=commit, now_ms=now_ms, new_producer_id=new_producer_id)
     following = complete(change, now_ms)
     return Ended(change, following.producer_id, following.producer_epoch)
 
@@ -314,19 +307,24 @@ def _prepared(known: Transaction, *, commit: bool, now_ms: int, client_version: 
     )
 
 
-def fence(known: Transaction, now_ms: int, new_producer_id: NewProducerId) -> Transaction:
-    """Aborts an open transaction without its producer, which is fenced by it: PREPARE_ABORT.
+def _prepared_v2(known: Transaction, *, commit: bool, now_ms: int, new_producer_id: NewProducerId) -> Transaction:
+    """With the epoch of its own that an end has: the one after that of what it ends."""
+    return replace(
+        _prepared(known, commit=commit, now_ms=now_ms, client_version=EPOCH_PER_TRANSACTION),
+        producer_epoch=min(known.producer_epoch + 1, EPOCH_MAX),
+        last_producer_epoch=known.producer_epoch,
+        next_producer_id=new_producer_id() if known.is_epoch_exhausted else NO_PRODUCER_ID,
+        start_ms=known.start_ms if known.state is State.ONGOING else now_ms,
+    )
 
-    Two epochs at once: one that nobody was ever given, and the one that every end has.
+
+def fence(known: Transaction, now_ms: int, new_producer_id: NewProducerId) -> Transaction:
+    """Aborts an open transaction without its producer: PREPARE_ABORT, with an epoch that its writes do not have.
+
+    Of the producer's own abort, with the epoch it has, this is no different: it learns the next epoch by it.
     """
     assert known.state is State.ONGOING, known
-    fencing = min(known.producer_epoch + 1, EPOCH_MAX)
-    return replace(
-        _prepared(known, commit=False, now_ms=now_ms, client_version=EPOCH_PER_TRANSACTION),
-        producer_epoch=min(fencing + 1, EPOCH_MAX),
-        last_producer_epoch=fencing,
-        next_producer_id=new_producer_id() if known.is_epoch_exhausted else NO_PRODUCER_ID,
-    )
+    return _prepared_v2(known, commit=False, now_ms=now_ms, new_producer_id=new_producer_id)
 
 
 def complete(known: Transaction, now_ms: int) -> Transaction:

@@ -15,6 +15,7 @@ from pybroker_server.coordinator.effects import Effects, Reply
 from pybroker_server.coordinator.host import CoordinatorHost, Tuning
 from pybroker_server.coordinator.transaction.markers import MarkerQueue, MarkerSink
 from pybroker_server.coordinator.transaction.records import RECORD_TYPES, TRANSACTIONS_TOPIC
+from pybroker_server.coordinator.transaction.remote_markers import RemoteMarkers
 from pybroker_server.coordinator.transaction.shard import TransactionShard
 from pybroker_server.coordinator.transaction.transaction import (
     EPOCH_PER_TRANSACTION,
@@ -23,6 +24,7 @@ from pybroker_server.coordinator.transaction.transaction import (
     TopicPartition,
 )
 from pybroker_server.metadata.image import MetadataImage
+from pybroker_server.peers.peers import Peers
 from pybroker_server.replica.manager import ReplicaManager
 
 _COMMIT_TIMEOUT_MS: Final = 30_000
@@ -34,16 +36,19 @@ TransactionCoordinator = CoordinatorHost[TransactionShard]
 
 
 class Transactions:
-    """`coordinator` holds the state; `markers` is the way to the partitions that this broker leads."""
+    """`coordinator` holds the state; `markers` writes to the partitions that this broker leads."""
 
     def __init__(
         self,
         replicas: ReplicaManager,
         markers: MarkerSink,
+        peers: Peers,
         config: BrokerConfig,
         new_producer_id: NewProducerId,
     ) -> None:
-        self._markers = MarkerQueue(replicas.node_id, replicas.image, markers, lambda node_id: None, replicas.timers)
+        self._peers = peers
+        self._remote: dict[int, RemoteMarkers] = {}
+        self._markers = MarkerQueue(replicas.node_id, replicas.image, markers, self._remote_markers, replicas.timers)
         self.coordinator: TransactionCoordinator = CoordinatorHost(
             TRANSACTIONS_TOPIC,
             RECORD_TYPES,
@@ -95,6 +100,12 @@ class Transactions:
 
         refuse = _refusal(partitions)
         self.coordinator.run(transactional_id, verify, Reply(done, refuse))
+
+    def _remote_markers(self, node_id: int) -> RemoteMarkers:
+        found = self._remote.get(node_id)
+        if found is None:
+            found = self._remote[node_id] = RemoteMarkers(node_id, self._peers)
+        return found
 
     def on_image(self, old: MetadataImage, new: MetadataImage) -> None:
         """Subscribed to the metadata publisher, behind the replica manager and the group coordinator."""
