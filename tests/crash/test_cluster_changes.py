@@ -100,13 +100,13 @@ class Reader(threading.Thread):
         super().__init__(name="reader")
         self.seen: set[tuple[int, int]] = set()
         self.failure: str | None = None
-        self._bootstrap = bootstrap
+        self._servers = bootstrap
         self._stopping = threading.Event()
 
     def run(self) -> None:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._bootstrap,
+                "bootstrap.servers": self._servers,
                 "group.id": self.GROUP,
                 "auto.offset.reset": "earliest",
                 "auto.commit.interval.ms": 200,
