@@ -30,7 +30,7 @@ from pybroker_server.controller.controller import ClusterIdError, Controller
 from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
-from pybroker_server.coordinator.group.shard import GroupCoordinator, group_coordinator
+from pybroker_server.coordinator.group.coordinator import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import Handler, load_all

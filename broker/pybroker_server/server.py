@@ -7,6 +7,7 @@ What fails in any task ends the broker, and is told here in a way that a user ca
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from pybroker_server.metadata.store import StoreError
 from pybroker_server.runtime import loop
 from pybroker_server.runtime.blocking_threads import BlockingThreads
 from pybroker_server.runtime.ports import Disk
-from pybroker_server.runtime.runtime import system_runtime
+from pybroker_server.runtime.runtime import Runtime, system_runtime
 from pybroker_server.runtime.signals import StopSignals
 from pybroker_server.runtime.tasks import TaskOwner
 
@@ -28,6 +29,9 @@ __all__ = ["BrokerFailedError", "StartError", "Started", "run"]
 
 Started = Callable[[Sequence[Listener], int], None]
 """(listeners with the ports that were opened, node id): called when the broker serves."""
+
+_SETTLE_AFTER_S = 0.5
+"""Clients that waited for the broker come first."""
 
 _TOLD = (AllDirectoriesFailed, NodeIdTakenError, StoreWentBackError, StoreError, OSError)
 """Failures whose text says to a user what happened; any other is a bug and shows its traceback."""
@@ -66,7 +70,7 @@ async def _serve(config: BrokerConfig, started: Started, disk: Disk | None) -> i
             try:
                 await broker.start()
                 started(broker.bound, broker.node_id)
-                loop.settle_garbage_collector()
+                tasks.spawn("settle", _settle(runtime))
                 await signals.wait()
                 is_clean = True
             finally:
@@ -76,6 +80,13 @@ async def _serve(config: BrokerConfig, started: Started, disk: Disk | None) -> i
         blocking.close()
         signals.remove()
     return 0
+
+
+async def _settle(runtime: Runtime) -> None:
+    """What a start left for later: loads the parts that the first group would wait for, in a thread, then tidies up."""
+    await asyncio.sleep(_SETTLE_AFTER_S)
+    await runtime.blocking.run(lambda: importlib.import_module("pybroker_server.coordinator.group.shard"))
+    loop.settle_garbage_collector()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

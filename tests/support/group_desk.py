@@ -25,8 +25,9 @@ from pybroker_protocol.messages import (
 from pybroker_server.config.views import broker_config
 from pybroker_server.coordinator.effects import Effects, Operation, Reply
 from pybroker_server.coordinator.group.context import Client, GroupContext
-from pybroker_server.coordinator.group.offsets.offsets import Commit, OffsetToCommit
-from pybroker_server.coordinator.group.shard import RECORD_TYPES, GroupShard
+from pybroker_server.coordinator.group.coordinator import RECORD_TYPES
+from pybroker_server.coordinator.group.offsets.commit import Commit, OffsetToCommit
+from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.metadata.image import MetadataImage
 
 CLIENT = Client("app", "/127.0.0.1")

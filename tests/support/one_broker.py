@@ -14,7 +14,7 @@ from tests.support.memory_log import ManualBlocking, ManualFlusher, MemoryLog, M
 
 from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_server.config.views import BrokerConfig, broker_config
-from pybroker_server.coordinator.group.shard import group_coordinator
+from pybroker_server.coordinator.group.coordinator import group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
 from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext

@@ -14,7 +14,7 @@ from functools import partial
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.coordinator.effects import Reply
 from pybroker_server.coordinator.end_marker import EndMarker, append_marker
-from pybroker_server.coordinator.group.shard import OFFSETS_TOPIC, GroupCoordinator
+from pybroker_server.coordinator.group.coordinator import OFFSETS_TOPIC, GroupCoordinator
 from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.replica.purgatory import DelayedProduce
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from pybroker_protocol import messages
@@ -30,11 +31,19 @@ class RecordTypes:
     """The kinds of records of one internal topic, by key type."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """`names` are the stems of message classes: `OffsetCommit` has `OffsetCommitKey` and `OffsetCommitValue`."""
-        self._by_type: Mapping[int, tuple[type[Message], type[Message]]] = {
-            _type_of(key): (key, value) for key, value in (_classes(name) for name in names)
-        }
-        self._type_of = {key: number for number, (key, _) in self._by_type.items()}
+        """`names` are the stems of message classes: `OffsetCommit` has `OffsetCommitKey` and `OffsetCommitValue`.
+
+        The classes are made when they are first needed.
+        """
+        self._names = names
+
+    @cached_property
+    def _by_type(self) -> Mapping[int, tuple[type[Message], type[Message]]]:
+        return {_type_of(key): (key, value) for key, value in (_classes(name) for name in self._names)}
+
+    @cached_property
+    def _type_of(self) -> Mapping[type[Message], int]:
+        return {key: number for number, (key, _) in self._by_type.items()}
 
     def encode(self, record: CoordinatorRecord) -> tuple[bytes, bytes | None]:
         """Key and value as they are stored.

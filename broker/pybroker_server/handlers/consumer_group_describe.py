@@ -6,20 +6,23 @@ Versions 0-1. v1 member types (KIP-1099). A classic group is GROUP_ID_NOT_FOUND 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.consumer.describe import DescribedGroup, described
-from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.handlers.authorized_operations import on_group
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
 
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
+
+DescribedGroup = ConsumerGroupDescribeResponse.DescribedGroup
 _Gather = Gather[DescribedGroup, ConsumerGroupDescribeResponse]
 
 
@@ -43,6 +46,9 @@ def _describe(services: Services, gather: _Gather, group_id: str, *, asked: bool
         return DescribedGroup(group_id=group_id, error_code=code, error_message=text or code.message)
 
     def describe(shard: GroupShard, effects: Effects, reply: CoordinatorReply[DescribedGroup]) -> None:
+        # Here, as the coordinator's parts are loaded after the broker is ready.
+        from pybroker_server.coordinator.group.consumer.describe import described
+
         context = shard.context
         found = described(shard.consumer.find(group_id), context.image, context.config.group_consumer_assignors[0])
         found.authorized_operations = on_group(asked)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import DeleteGroupsRequest, DeleteGroupsResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
 
 
 @handles(ApiKey.DELETE_GROUPS, 0, 2)

@@ -5,18 +5,23 @@ Versions 0-6. v3 authorised operations (KIP-430), v6 an error for what is no cla
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import DescribeGroupsRequest, DescribeGroupsResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.catalogue import DescribedGroup
-from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.handlers.authorized_operations import on_group
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
+
+DescribedGroup = DescribeGroupsResponse.DescribedGroup
 
 
 @handles(ApiKey.DESCRIBE_GROUPS, 0, 6)

@@ -6,17 +6,20 @@ Versions 0-5; up to v2 one member, later several with a code each (KIP-345).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import LeaveGroupRequest, LeaveGroupResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
 
 _BATCHED_FROM = 3
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import ListGroupsRequest, ListGroupsResponse
-from pybroker_server.coordinator.group.catalogue import ListedGroup
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
 
-_Answer = Sequence[ListedGroup] | ErrorCode
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.catalogue import ListedGroup
+
+_Answer: TypeAlias = "Sequence[ListedGroup] | ErrorCode"
 
 
 @handles(ApiKey.LIST_GROUPS, 0, 5)

@@ -8,18 +8,21 @@ together or not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import OffsetCommitRequest, OffsetCommitResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.offsets.offsets import Commit, OffsetToCommit
-from pybroker_server.coordinator.group.shard import GroupShard
+from pybroker_server.coordinator.group.offsets.commit import Commit, OffsetToCommit
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import MetadataImage
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.shard import GroupShard
 
 Partition = OffsetCommitResponse.OffsetCommitResponsePartition
 Topic = OffsetCommitResponse.OffsetCommitResponseTopic

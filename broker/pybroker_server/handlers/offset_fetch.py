@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pybroker_protocol.api_keys import ApiKey
@@ -16,13 +17,15 @@ from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import OffsetFetchRequest, OffsetFetchResponse
 from pybroker_server.coordinator.effects import Effects
 from pybroker_server.coordinator.effects import Reply as CoordinatorReply
-from pybroker_server.coordinator.group.offsets.offsets import Fetched
-from pybroker_server.coordinator.group.shard import GroupShard
 from pybroker_server.handlers.coordination import Gather
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Reply, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import MetadataImage
+
+if TYPE_CHECKING:
+    from pybroker_server.coordinator.group.offsets.commit import Fetched
+    from pybroker_server.coordinator.group.shard import GroupShard
 
 Group = OffsetFetchResponse.OffsetFetchResponseGroup
 GroupRequest = OffsetFetchRequest.OffsetFetchRequestGroup

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pybroker_server.config.views import BrokerConfig
     from pybroker_server.controller.controller import Controller
     from pybroker_server.controller.producer_ids import ProducerIdAllocator
-    from pybroker_server.coordinator.group.shard import GroupCoordinator
+    from pybroker_server.coordinator.group.coordinator import GroupCoordinator
     from pybroker_server.coordinator.marking import MarkerWriter
     from pybroker_server.coordinator.transaction.transactions import Transactions
     from pybroker_server.log.manager import LogManager

@@ -4,6 +4,8 @@ Rules of this file: one task, owned by the broker, that picks a log and has a pa
 A log that cannot be compacted is left alone until the next start, with one line that says why; the others go on. A
 pass that was given up is none.
 
+What a pass needs is imported with the first one: a start need not wait for it.
+
 Which part may be compacted: `compaction_pick.py`. Which records stay: `compaction_filter.py`. What a crash leaves:
 `compaction_swap.py`.
 """
@@ -13,15 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from pybroker_protocol.errors import KafkaError, ProtocolError
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.log.checkpoints import TopicPartition
-from pybroker_server.log.compaction_filter import CompactionError
-from pybroker_server.log.compaction_pass import CompactionPass, PassGivenUp, SwapFailed
-from pybroker_server.log.compaction_pick import Dirt, first_dirty_offset, measure
 from pybroker_server.log.files import LOG_SUFFIX
 from pybroker_server.log.log_config import LONG_MAX
 from pybroker_server.log.manager import LogManager
@@ -30,6 +29,9 @@ from pybroker_server.log.pauses import Pauses
 from pybroker_server.log.segment import Segment
 from pybroker_server.runtime.runtime import Runtime
 from pybroker_server.telemetry.events import get_logger
+
+if TYPE_CHECKING:
+    from pybroker_server.log.compaction_pick import Dirt
 
 StableOffsets = Callable[[], Mapping[TopicPartition, int]]
 """The last stable offset of every partition that is open now; it is never above the high watermark."""
@@ -94,6 +96,9 @@ class Cleaner:
         task = await self._pick()
         if task is None:
             return False
+        from pybroker_server.log.compaction_filter import CompactionError
+        from pybroker_server.log.compaction_pass import PassGivenUp, SwapFailed
+
         log = task.log
         try:
             cleaned_offset = await self._clean(task)
@@ -130,6 +135,8 @@ class Cleaner:
 
     async def _measure(self, log: PartitionLog, stable: int) -> Dirt | None:
         """The dirt of a log that is due."""
+        from pybroker_server.log.compaction_pick import first_dirty_offset, measure
+
         segments = log.segments
         first_dirty = first_dirty_offset(self._logs.cleaned_offset(log), log.log_start_offset, log.log_end_offset)
         if log.config.max_compaction_lag_ms < LONG_MAX:
@@ -158,6 +165,8 @@ class Cleaner:
 
     async def _clean(self, task: _Task) -> int:
         """One pass; the offset up to which the log is compacted then."""
+        from pybroker_server.log.compaction_pass import CompactionPass
+
         log, dirt = task
         config = self._config
         work = CompactionPass(

@@ -2,6 +2,8 @@
 
 `sqlite:///absolute/path[?shared=true]`, `etcd://host:port,host:port/prefix[?options]` (`etcd_url.py` lists them) and
 `memory://`. A new kind of store adds one entry to `_OPENERS`.
+
+Rules of this file: a store is imported when its URL is given: etcd's loads aiohttp, which others do not pay for.
 """
 
 from __future__ import annotations
@@ -9,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from pybroker_server.metadata.etcd_url import parse_etcd_url
-from pybroker_server.metadata.memory import MemoryStore
-from pybroker_server.metadata.sqlite import SqliteStore
 from pybroker_server.metadata.store import MetadataStore
 from pybroker_server.runtime.runtime import Runtime
 
@@ -36,6 +35,8 @@ async def open_store(url: str, runtime: Runtime) -> MetadataStore:
 async def _open_memory(url: str, parts: SplitResult, runtime: Runtime) -> MetadataStore:
     if parts.netloc or parts.path or parts.query:
         raise StoreUrlError(f"metadata.store.url: {url!r}: nothing may follow memory://")
+    from pybroker_server.metadata.memory import MemoryStore
+
     return MemoryStore(runtime.clock, runtime.timers)
 
 
@@ -47,6 +48,8 @@ async def _open_sqlite(url: str, parts: SplitResult, runtime: Runtime) -> Metada
     shared = options.pop("shared", ["false"])[-1]
     if options or shared not in ("true", "false"):
         raise StoreUrlError(f"metadata.store.url: {url!r}: the only option is shared=true or shared=false")
+    from pybroker_server.metadata.sqlite import SqliteStore
+
     return await SqliteStore.open(
         path,
         disk=runtime.disk,
@@ -58,12 +61,13 @@ async def _open_sqlite(url: str, parts: SplitResult, runtime: Runtime) -> Metada
 
 
 async def _open_etcd(url: str, parts: SplitResult, runtime: Runtime) -> MetadataStore:
+    from pybroker_server.metadata.etcd_url import parse_etcd_url
+
     try:
         options = parse_etcd_url(parts)
     except ValueError as error:
         # The URL is not shown: it may hold a password, which is one of the errors.
         raise StoreUrlError(f"metadata.store.url: etcd://...: {error}") from None
-    # Only here: it loads aiohttp, which other stores do not pay for.
     from pybroker_server.metadata.etcd import EtcdStore
 
     return await EtcdStore.open(options, runtime)

@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from crc32c import crc32c
-
 from pybroker_protocol.errors import ProtocolError
 from pybroker_protocol.records import Buffer
+from pybroker_protocol.records.crc32c import crc32c
 
 __all__ = [
     "BATCH_OVERHEAD",

@@ -71,11 +71,22 @@ def _make_class(schema: Schema, struct: Struct, made: dict[str, type[Message]], 
         "__slots__": tuple(field.name for field in struct.fields),
         "__module__": "pybroker_protocol.messages",
         "__qualname__": f"{schema.name}.{struct.name}" if nested else struct.name,
-        "__init__": _make_constructor(schema, struct, made),
+        "__init__": _first_constructor(schema, struct, made),
         "struct": struct,
         "schema": schema,
     }
     return type(struct.name, (Message,), members)
+
+
+def _first_constructor(schema: Schema, struct: Struct, made: dict[str, type[Message]]) -> Any:
+    """Makes the real one when the first object is made, and takes its place: most classes of a start are not used."""
+
+    def construct(self: Message, **fields: Any) -> None:
+        cls = made[struct.name]
+        cls.__init__ = _make_constructor(schema, struct, made)  # type: ignore[method-assign]
+        cls.__init__(self, **fields)
+
+    return construct
 
 
 def _make_constructor(schema: Schema, struct: Struct, made: dict[str, type[Message]]) -> Any:

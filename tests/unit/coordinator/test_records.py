@@ -15,7 +15,7 @@ from pybroker_protocol.messages import (
     OffsetCommitKey,
     OffsetCommitValue,
 )
-from pybroker_server.coordinator.group.shard import RECORD_TYPES
+from pybroker_server.coordinator.group.coordinator import RECORD_TYPES
 from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
 
 KEY = OffsetCommitKey(group="g", topic="t", partition=3)

@@ -6,8 +6,6 @@ the parts: `classic/`, `consumer/` (KIP-848) and `offsets/`.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pybroker_protocol.messages import (
     HeartbeatRequest,
     HeartbeatResponse,
@@ -28,27 +26,8 @@ from pybroker_server.coordinator.group.consumer.group import ConsumerGroup
 from pybroker_server.coordinator.group.consumer.groups import ConsumerGroups
 from pybroker_server.coordinator.group.context import Client, GroupContext, Replay
 from pybroker_server.coordinator.group.offsets.offsets import Offsets
-from pybroker_server.coordinator.host import CoordinatorHost
-from pybroker_server.coordinator.records import CoordinatorRecord, RecordTypes
+from pybroker_server.coordinator.records import CoordinatorRecord
 from pybroker_server.metadata.image import MetadataImage
-from pybroker_server.replica.manager import ReplicaManager
-from pybroker_server.runtime.ports import Entropy
-
-OFFSETS_TOPIC: Final = "__consumer_offsets"
-RECORD_TYPES: Final = RecordTypes(
-    (
-        "LegacyOffsetCommit",
-        "OffsetCommit",
-        "GroupMetadata",
-        "ConsumerGroupMetadata",
-        "ConsumerGroupPartitionMetadata",
-        "ConsumerGroupMemberMetadata",
-        "ConsumerGroupTargetAssignmentMetadata",
-        "ConsumerGroupTargetAssignmentMember",
-        "ConsumerGroupCurrentMemberAssignment",
-        "ConsumerGroupRegularExpression",
-    )
-)
 
 
 class GroupShard:
@@ -150,17 +129,3 @@ class GroupShard:
     def on_config(self, config: BrokerConfig) -> None:
         """See `CoordinatorState`."""
         self.context.config = config
-
-
-GroupCoordinator = CoordinatorHost[GroupShard]
-
-
-def group_coordinator(replicas: ReplicaManager, config: BrokerConfig, entropy: Entropy) -> GroupCoordinator:
-    """The broker's group coordinator: one shard per partition of the offsets topic that it leads."""
-    return CoordinatorHost(
-        OFFSETS_TOPIC,
-        RECORD_TYPES,
-        lambda config, image, _: GroupShard(GroupContext(config, image, entropy.uuid)),
-        replicas,
-        config,
-    )

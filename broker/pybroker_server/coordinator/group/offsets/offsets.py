@@ -7,8 +7,7 @@ group that is not known and commits without membership becomes one that has offs
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, cast
-from uuid import UUID
+from typing import Final, cast
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import (
@@ -23,6 +22,7 @@ from pybroker_server.coordinator.group.classic.group import ClassicGroup
 from pybroker_server.coordinator.group.classic.groups import ClassicGroups
 from pybroker_server.coordinator.group.context import GroupContext, Replay
 from pybroker_server.coordinator.group.group import Group
+from pybroker_server.coordinator.group.offsets.commit import Commit, Fetched
 from pybroker_server.coordinator.group.offsets.records import committed_from, offset_record, offset_tombstone
 from pybroker_server.coordinator.group.offsets.store import CommittedOffset, OffsetStore, TopicPartition
 from pybroker_server.coordinator.records import CoordinatorRecord
@@ -32,36 +32,6 @@ _MEMBER_EPOCHS_FROM: Final = 9
 _MS_PER_MINUTE: Final = 60_000
 _EXPIRY_KEY: Final = "offset-expiry"
 _END_OF_TIME_MS: Final = (1 << 63) - 1
-
-
-class OffsetToCommit(NamedTuple):
-    """One partition of an OffsetCommit."""
-
-    where: TopicPartition
-    offset: int
-    leader_epoch: int
-    metadata: str | None
-    topic_id: UUID
-
-
-class Commit(NamedTuple):
-    """An OffsetCommit of version 2-10. `epoch` is a generation id or a member epoch, -1 outside membership."""
-
-    group_id: str
-    member_id: str
-    instance_id: str | None
-    epoch: int
-    version: int
-    retention_ms: int
-    offsets: Sequence[OffsetToCommit]
-
-
-class Fetched(NamedTuple):
-    """One partition of an OffsetFetch. Nothing committed: `committed` None without an error."""
-
-    where: TopicPartition
-    committed: CommittedOffset | None
-    error: ErrorCode = ErrorCode.NONE
 
 
 class Offsets:

@@ -11,10 +11,10 @@ from tests.support.one_broker import topic_image
 
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import OffsetCommitKey
-from pybroker_server.coordinator.group.offsets.offsets import Commit, OffsetToCommit
+from pybroker_server.coordinator.group.coordinator import RECORD_TYPES
+from pybroker_server.coordinator.group.offsets.commit import Commit, OffsetToCommit
 from pybroker_server.coordinator.group.offsets.records import offset_record
 from pybroker_server.coordinator.group.offsets.store import CommittedOffset
-from pybroker_server.coordinator.group.shard import RECORD_TYPES
 
 MINUTE_MS = 60_000
 RETENTION = {"offsets.retention.minutes": "10", "offsets.retention.check.interval.ms": "1000"}
