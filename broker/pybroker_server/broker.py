@@ -109,6 +109,7 @@ class Broker:
         self._services: Services | None = None
         self._control: ControlPlane | None = None
         self._flusher: Flusher | None = None
+        self._isr_changes: IsrChanges | None = None
         self._loop_lag = LoopLag(runtime.clock, runtime.timers)
         self.admin = AdminListener(runtime)
         self._broker_epoch = -1
@@ -273,7 +274,7 @@ class Broker:
         self._replicas = replicas
         self._logs.on_directory_failure(replicas.on_logs_failed)
         if self.config.inter_broker_listener is not None:
-            changes = IsrChanges(controller, runtime, lambda: self.config)
+            changes = self._isr_changes = IsrChanges(controller, runtime, lambda: self.config)
             replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
@@ -378,7 +379,9 @@ class Broker:
         assert self._flusher is not None
         assert self._cleaner is not None
         self._loop_lag.start()
-        self.admin.serve(Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals))
+        self.admin.serve(
+            Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals, self._isr_changes)
+        )
 
     # -- while it runs
 

@@ -102,6 +102,9 @@ class BrokerConfig:
     replica_fetch_wait_max_ms: int
     replica_fetch_backoff_ms: int
     replica_socket_timeout_ms: int
+    replica_selector_class: str | None
+    leader_replication_throttled_rate: int
+    follower_replication_throttled_rate: int
 
     offsets_commit_timeout_ms: int
     offsets_load_buffer_size: int

@@ -278,6 +278,7 @@ class _WaitingProduce(DelayedProduce):
                 self._services.errors.add(ApiKey.PRODUCE, code)
             _add_hints(self._services, self._context, self._response)
         self._pending.complete(self._response)
+        self.release()
 
     def _abandon(self) -> None:
         self._services.replicas.purgatory.cancel(self)

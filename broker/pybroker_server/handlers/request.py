@@ -52,6 +52,8 @@ class Pending(Generic[R]):
 
     `abandoned` is set when the connection closed first: completing is then harmless and does nothing, and
     `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
+
+    Either end of it lets go of both sides: a cycle would keep the answer's buffers until a garbage collection.
     """
 
     __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "on_hurry", "response")
@@ -68,19 +70,22 @@ class Pending(Generic[R]):
     def complete(self, response: R) -> None:
         assert not self.completed, "a response was given twice"
         self.completed = True
+        callback, self._callback = self._callback, None
+        self.on_abandon = self.on_hurry = None
         if self.abandoned:
             return
-        if self._callback is None:
+        if callback is None:
             self.response = response
         else:
-            self._callback(response)
+            callback(response)
 
     def attach(self, callback: Callable[[R], None]) -> None:
         """Called once by the connection; fires at once when the response is already there."""
-        self._callback = callback
         if self.completed and self.response is not None:
             callback(self.response)
             self.response = None
+        elif not self.completed:
+            self._callback = callback
 
     def hurry(self) -> None:
         """The peer has more to say: whoever only waits for something new waits no longer."""
@@ -89,8 +94,10 @@ class Pending(Generic[R]):
 
     def abandon(self) -> None:
         self.abandoned = True
-        if not self.completed and self.on_abandon is not None:
-            self.on_abandon()
+        on_abandon, self.on_abandon = self.on_abandon, None
+        self._callback = self.on_hurry = None
+        if not self.completed and on_abandon is not None:
+            on_abandon()
 
 
 class _NoResponse:

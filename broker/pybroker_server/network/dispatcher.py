@@ -70,8 +70,10 @@ class Later:
     def set(self, buffers: list[Buffer], failed: bool = False) -> None:
         self.buffers = buffers
         self.failed = failed
-        if self._on_ready is not None:
-            self._on_ready()
+        self.pending = None
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
 
     @property
     def is_parked(self) -> bool:
@@ -90,8 +92,9 @@ class Later:
     def abandon(self) -> None:
         """The connection is gone. A coroutine runs on: half an admin operation helps nobody."""
         self._on_ready = None
-        if self.pending is not None:
-            self.pending.abandon()
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.abandon()
 
 
 Answer = list[Buffer] | Later | None

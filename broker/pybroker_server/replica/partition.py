@@ -12,15 +12,16 @@ until the broker restarts, because what a failed write or flush left on the devi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.log.position import AppendInfo, LogPosition
 from pybroker_server.log.validator import AppendOrigin
 from pybroker_server.metadata.image import PartitionImage
-from pybroker_server.replica.partition_state import IsrChange, PartitionState, Transition
+from pybroker_server.replica.partition_state import InvariantError, IsrChange, PartitionState, Transition
 from pybroker_server.replica.purgatory import DelayedOperation, WaitList
+from pybroker_server.telemetry.events import get_logger
 
 if TYPE_CHECKING:
     from pybroker_server.log.flusher import Flusher
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Finish = Callable[[list[DelayedOperation]], None]
 
+_log = get_logger("pybroker.replica")
 ACKS_ALL = -1
 HIGH_WATERMARK = -1
 """In place of an offset in DeleteRecords: everything up to the high watermark."""
@@ -48,10 +50,13 @@ class Partition:
         "batches_in",
         "bytes_in",
         "bytes_out",
+        "bytes_to_followers",
         "error",
         "high_watermark_position",
         "index",
         "is_resting",
+        "is_throttled_as_follower",
+        "is_throttled_as_leader",
         "log",
         "on_isr_change",
         "records_in",
@@ -85,6 +90,9 @@ class Partition:
         """Who writes ISR changes to the metadata store."""
         self.is_resting = False
         """Its log is being truncated: what the metadata says is taken over afterwards."""
+        self.is_throttled_as_leader = False
+        self.is_throttled_as_follower = False
+        """Whether replication that is not in sync counts for the quotas (`throttle.py`)."""
         self._is_durable = log.config.is_durable
         self._flush_requested = False
         self._is_suspended = False
@@ -96,6 +104,7 @@ class Partition:
         self.batches_in = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.bytes_to_followers = 0
 
     # Checks
 
@@ -159,8 +168,11 @@ class Partition:
         if not self._flush_requested and (self._is_durable or self._has_much_unflushed()):
             self._flush_requested = True
             self._flusher.request(log, self._on_flushed)
-        if state.on_local_append(info.end.offset, now_ms):
-            self._on_high_watermark()
+        try:
+            if state.on_local_append(info.end.offset, now_ms):
+                self._on_high_watermark()
+        except InvariantError as error:
+            self._stop_for(error)
         if self.waiting.followers:
             self._finish(self.waiting.on_append(info.end))
         return info
@@ -238,14 +250,18 @@ class Partition:
         A follower asks for what follows only when the records before are as durable as the topic wants them
         (`fetcher.py`), so what it asks for says what it has on its device.
         """
-        moved, change = self.state.on_follower_fetch(
-            replica,
-            broker_epoch=broker_epoch,
-            fetch_offset=fetch_offset,
-            flushed_end_offset=fetch_offset,
-            now_ms=now_ms,
-            log_start_offset=log_start_offset,
-        )
+        try:
+            moved, change = self.state.on_follower_fetch(
+                replica,
+                broker_epoch=broker_epoch,
+                fetch_offset=fetch_offset,
+                flushed_end_offset=fetch_offset,
+                now_ms=now_ms,
+                log_start_offset=log_start_offset,
+            )
+            self.state.check_invariants()
+        except InvariantError as error:
+            self._stop_for(error)
         if moved:
             self._on_high_watermark()
         if change is not None:
@@ -402,6 +418,12 @@ class Partition:
         """The log cannot be trusted to be written any more: everything that waits or comes gets code 56."""
         del cause  # the log reported it; here only the consequence counts
         self.stop(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def _stop_for(self, violation: InvariantError) -> NoReturn:
+        """What must hold does not: going on could lose what was acknowledged."""
+        _log.error("invariant_violated", topic=self.topic, partition=self.index, error=str(violation))
+        self.stop(ErrorCode.KAFKA_STORAGE_ERROR)
+        raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from violation
 
     def stop(self, error: ErrorCode) -> None:
         """Ends serving: deleted (UNKNOWN_TOPIC_OR_PARTITION), moved away (NOT_LEADER_OR_FOLLOWER) or offline."""
