@@ -123,8 +123,8 @@ def _value(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def target_broker(bootstrap: str | None, durability: str | None) -> Iterator[tuple[str, Any]]:
-    """(address, the broker if it was started for this)."""
+def target_broker(bootstrap: str | None, durability: str | None, *settings: str) -> Iterator[tuple[str, Any]]:
+    """(address, the broker if it was started for this, with these flags)."""
     if bootstrap is not None:
         if durability is not None:
             raise BenchError("--durability is for a broker that is started here", code=EXIT_USAGE)
@@ -132,7 +132,7 @@ def target_broker(bootstrap: str | None, durability: str | None) -> Iterator[tup
         return
     from pybroker_bench.target import local_pybroker
 
-    with local_pybroker("--durability", durability or "fsync") as local:
+    with local_pybroker("--durability", durability or "fsync", *settings) as local:
         yield local.bootstrap, local
 
 
@@ -314,4 +314,19 @@ def groups(bootstrap: str | None, rounds: int, scale: float) -> None:
     with target_broker(bootstrap, None) as (address, local):
         target = asyncio.run(prepare(address, local))
         for line in lines_of(target, topic, rounds, scale):
+            click.echo(line)
+
+
+@bench.command()
+@click.option("-b", "--bootstrap", metavar="HOST:PORT", help="A broker that runs; without it a pybroker is started.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--size", "size_mb", default=256, show_default=True, type=click.IntRange(min=32), help="MB of log.")
+def compaction(bootstrap: str | None, rounds: int, size_mb: int) -> None:
+    """What log compaction costs: MB/s, and what producers wait meanwhile."""
+    from pybroker_bench.compaction import SETTINGS, lines_of
+    from pybroker_bench.target import learn
+
+    with target_broker(bootstrap, None, *SETTINGS) as (address, local):
+        target = asyncio.run(learn("pybroker", address, local))
+        for line in lines_of(target, rounds, size_mb):
             click.echo(line)

@@ -139,6 +139,14 @@ class MemoryLog:
     def roll(self) -> None:
         self._segments[self.log_end_offset] = bytearray()
 
+    def cut_back_to(self, offset: int) -> None:
+        """As a loss of power does: what is behind is gone."""
+        where = self.position_of(offset)
+        for base in [base for base in self._segments if base > where.segment_base_offset]:
+            del self._segments[base]
+        del self._segments[where.segment_base_offset][where.position :]
+        self.log_end_offset = self.flushed_offset = offset
+
     def delete_records_before(self, offset: int) -> None:
         self.log_start_offset = offset
 
