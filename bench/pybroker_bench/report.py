@@ -42,7 +42,8 @@ def report_of(outcome: Outcome, series: list[dict[str, Any]]) -> dict[str, Any]:
         "generator": _generator(outcome),
         "verification": outcome.verdict.to_json(),
         "unread": outcome.unread,
-        "is_clean": outcome.verdict.is_clean and outcome.unread == 0,
+        # Where nothing at all was acknowledged there is nothing that could have been lost.
+        "is_clean": outcome.verdict.is_clean and outcome.unread == 0 and produced["all_records"] > 0,
         "killed_at_s": outcome.killed_at_s,
         "cold_files": outcome.cold_files if scenario.is_backlog_cold else None,
         "series": series,
