@@ -38,6 +38,7 @@ TOOL_CLASSES = {
     "kafka-dump-log": f"{_TOOLS}.DumpLogSegments",
     "kafka-broker-api-versions": f"{_TOOLS}.BrokerApiVersionsCommand",
     "kafka-cluster": f"{_TOOLS}.ClusterTool",
+    "kafka-transactions": f"{_TOOLS}.TransactionsCommand",
 }
 
 
