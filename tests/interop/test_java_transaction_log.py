@@ -1,4 +1,4 @@
-"""Kafka's own tools on the transactions that a broker knows, and on the log that it keeps of them. By `make interop`."""
+"""Kafka's own tools on the transactions of a broker, and on the log that it keeps of them. Run by `make interop`."""
 
 from __future__ import annotations
 
