@@ -32,6 +32,7 @@ from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.coordinator import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.gate import TransactionGate
 from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.services import Services
@@ -320,6 +321,7 @@ class Broker:
             groups=self._groups,
             markers=self._markers,
             transactions=self._transactions,
+            transaction_gate=TransactionGate(self._replicas, self._transactions, self.peers, self.config),
             producer_ids=self._producer_ids,
             peers=self.peers,
             fetch_sessions=FetchSessionCache(
@@ -400,6 +402,7 @@ class Broker:
         self.config = config.with_node_id(self.node_id)
         if self._services is not None:
             self._services.config = self.config
+            self._services.transaction_gate.on_config(self.config)
         if self._replicas is not None:
             self._replicas.on_config(self.config)
         if self._groups is not None:

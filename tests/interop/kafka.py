@@ -77,6 +77,16 @@ def java_command(main_class: str, *arguments: str, heap: str = "512M") -> list[s
     return ["java", *options, "-cp", f"{jars()}/*", main_class, *arguments]
 
 
+def compiled(name: str, folder: Path) -> list[str]:
+    """The command that runs the class `name` of `tests/interop/java`, compiled into `folder`."""
+    source = Path(__file__).with_name("java") / f"{name}.java"
+    command = ["javac", "-cp", f"{jars()}/*", "-d", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    made = java_command(name)
+    made[made.index("-cp") + 1] += f":{folder}"
+    return made
+
+
 def tool(name: str, *arguments: str, stdin: str | None = None, timeout_s: float = 120) -> str:
     """Runs one of Kafka's tools; its standard output. Raises CalledProcessError with both streams as a note."""
     command = java_command(TOOL_CLASSES[name], *arguments)

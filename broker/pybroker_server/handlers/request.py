@@ -54,15 +54,20 @@ class Pending(Generic[R]):
     `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
 
     Either end of it lets go of both sides: a cycle would keep the answer's buffers until a garbage collection.
+
+    `is_ordered`: nothing that follows on the connection may be handled before this is answered, though its API is
+    pipelined: the request's effect is still to come. `NO_RESPONSE` may be given as well, and `CloseConnection` where a
+    handler would raise it.
     """
 
-    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "on_hurry", "response")
+    __slots__ = ("_callback", "abandoned", "completed", "is_ordered", "on_abandon", "on_hurry", "response")
 
     def __init__(self) -> None:
         self._callback: Callable[[R], None] | None = None
         self.response: R | None = None
         self.completed = False
         self.abandoned = False
+        self.is_ordered = False
         self.on_abandon: Callable[[], None] | None = None
         self.on_hurry: Callable[[], None] | None = None
         """What answers it at once with what there is; None for what cannot be hurried."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pybroker_server.log.flusher import Flusher
     from pybroker_server.log.log_config import LogConfig
     from pybroker_server.log.partition_log import PartitionLog
+    from pybroker_server.log.verification import Verification
 
 Finish = Callable[[list[DelayedOperation]], None]
 
@@ -140,10 +141,11 @@ class Partition:
         origin: AppendOrigin = AppendOrigin.CLIENT,
         *,
         transaction_version: int = 0,
+        verification: Verification | None = None,
     ) -> AppendInfo:
         """Appends one batch as leader, by default a client's; offset and leader epoch are written into `records`.
 
-        `transaction_version` says which rules hold for a batch or marker of a transaction (KIP-890).
+        The last two are `PartitionLog.append_as_leader`'s.
 
         Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
         """
@@ -155,7 +157,12 @@ class Partition:
         log = self.log
         try:
             info = log.append_as_leader(
-                records, state.leader_epoch, wall_ms, origin=origin, transaction_version=transaction_version
+                records,
+                state.leader_epoch,
+                wall_ms,
+                origin=origin,
+                transaction_version=transaction_version,
+                verification=verification,
             )
         except OSError as error:
             self.go_offline(error)
@@ -176,6 +183,19 @@ class Partition:
         if self.waiting.followers:
             self._finish(self.waiting.on_append(info.end))
         return info
+
+    def begin_verification(
+        self, producer_id: int, epoch: int, sequence: int, wall_ms: int, *, adds: bool
+    ) -> Verification | None:
+        """What the transaction's coordinator must be asked before the producer's next batch is appended, if anything.
+
+        Raises KafkaError when this is not the leader.
+        """
+        self.check_leader()
+        producers = self.log.producer_state
+        if producers.has_open_transaction(producer_id, epoch):
+            return None
+        return producers.verifications.begin(producer_id, epoch, sequence, wall_ms, adds=adds)
 
     def _has_much_unflushed(self) -> bool:
         """Kafka's flush.messages, for topics that do not flush before they acknowledge."""
@@ -339,10 +359,15 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> int:
-        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark."""
+        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark.
+
+        Of one whose first records were deleted, what is left of it.
+        """
         first_unstable = self.log.producer_state.first_unstable_offset
         reached = self.state.high_watermark
-        return reached if first_unstable is None or first_unstable > reached else int(first_unstable)
+        if first_unstable is None or first_unstable > reached:
+            return reached
+        return max(int(first_unstable), self.log.log_start_offset)
 
     def last_stable_position(self) -> LogPosition:
         """The position of `last_stable_offset`: the upper bound of read_committed."""
