@@ -9,9 +9,11 @@ from pybroker.delivery import BatchResult, Delivery, RecordMetadata, SendManyFai
 from pybroker.errors import KafkaError
 from pybroker.group.settings import Assigned, GroupEvent, GroupMetadata, Lost, Position, Revoked, Slow
 from pybroker.metadata import TopicPartition
+from pybroker.pipeline import Output, Pipeline
 from pybroker.producer import Producer
 from pybroker.producer_input import Message
 from pybroker.record import Record
+from pybroker.transaction import Transaction
 
 __all__ = [
     "Admin",
@@ -28,6 +30,8 @@ __all__ = [
     "Lost",
     "Message",
     "MsgPack",
+    "Output",
+    "Pipeline",
     "Position",
     "Producer",
     "Raw",
@@ -40,4 +44,5 @@ __all__ = [
     "Text",
     "TopicInfo",
     "TopicPartition",
+    "Transaction",
 ]

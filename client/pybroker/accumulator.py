@@ -12,6 +12,8 @@ Rules, all for one end: records of a partition are appended in the order in whic
   with a new epoch, from sequence 0, which the broker always accepts (KIP-360) and which shuts out stragglers of the
   old one. But only when no batch left over may have been appended under its old stamp: that one is sent again as it
   is, until its fate is known.
+- In a transaction a batch that ends without being appended ends the transaction: nothing more of it is sent, and when
+  it was aborted every partition begins anew (`restart`).
 - Without idempotence there are no stamps and one batch of a partition at a time.
 """
 
@@ -43,6 +45,7 @@ class Settings:
     buffer_bytes: int = 64 * 1024 * 1024
     delivery_timeout: float = 120.0
     is_idempotent: bool = True
+    is_transactional: bool = False
     in_flight_max: int = 5
     codec: Codec = Codec.NONE
     level: int | None = None
@@ -123,7 +126,15 @@ class PartitionQueue:
 
     def new_batch(self, now: float) -> Batch:
         """A batch of this partition, yet outside of the queue: `enqueue` it."""
-        return Batch(self.tp, self._take_number(), now, self._settings.codec, self._settings.level)
+        settings = self._settings
+        return Batch(
+            self.tp,
+            self._take_number(),
+            now,
+            settings.codec,
+            settings.level,
+            is_transactional=settings.is_transactional,
+        )
 
     def enqueue(self, batch: Batch) -> None:
         """Queue a batch that was filled outside, after what is here already."""
@@ -262,6 +273,13 @@ class PartitionQueue:
         for batch in sorted(batches, key=_by_number):
             batch.fail(error)
 
+    def restart(self) -> None:
+        """Begin anew, with the next identity from sequence 0. Nothing is under way and nothing is queued."""
+        assert self.is_empty, f"{self.tp}: begun anew in the middle"
+        self._identity, self._is_known, self._needs_epoch = None, False, False
+        self._setbacks = 0
+        self._not_before = 0.0
+
     def unfinished(self) -> Iterator[Batch]:
         """Every batch that has not ended, the open one included."""
         yield from self._in_flight
@@ -312,6 +330,8 @@ class Accumulator:
         self.settings = settings
         self.buffered_bytes = 0
         self.on_room: Callable[[], None] | None = None
+        self.on_failed: Callable[[Batch], None] | None = None
+        """Told of each batch that was given up."""
         self._backoff = backoff or Backoff()
         self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._active: dict[TopicPartition, PartitionQueue] = {}  # those that may have something to send, in turn
@@ -365,6 +385,8 @@ class Accumulator:
     def _release(self, batch: Batch) -> None:
         released = batch.reserved_bytes if batch.parts is None else sum(part.reserved_bytes for part in batch.parts)
         self.buffered_bytes -= released
+        if batch.error is not None and self.on_failed is not None:
+            self.on_failed(batch)
         if self.on_room is not None:
             self.on_room()
 

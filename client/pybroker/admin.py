@@ -1,4 +1,5 @@
-"""The admin: topics, configurations and records, from code; groups are in `admin_groups`.
+"""The admin: topics, configurations and records, from code; groups are in `admin_groups`,
+transactions in `admin_transactions`.
 
 Rules: every call answers for exactly what it was asked, or raises what made it fail; what it may try again is in
 `admin_calls`. A change that may have been made before an answer was lost is recognised where the broker can tell (a
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from pybroker.admin_calls import check
 from pybroker.admin_groups import GroupAdmin
+from pybroker.admin_transactions import TransactionAdmin
 from pybroker.errors import AlreadyExists, KafkaError, NotFound, Retriable
 from pybroker.metadata import NO_LEADER, Broker, TopicPartition
 from pybroker.offsets import ask_offsets
@@ -98,7 +100,7 @@ class ClusterInfo:
     brokers: tuple[Broker, ...]
 
 
-class Admin(GroupAdmin):
+class Admin(GroupAdmin, TransactionAdmin):
     """Administers a cluster: `async with Admin("host:9092") as admin: await admin.create_topic("t")`."""
 
     # Topics.

@@ -38,6 +38,7 @@ class Batch:
         "_callbacks",
         "_codec",
         "_data",
+        "_is_transactional",
         "_level",
         "_retrieved",
         "append_time",
@@ -59,7 +60,14 @@ class Batch:
     )
 
     def __init__(
-        self, tp: TopicPartition, number: tuple[int, ...], now: float, codec: Codec, level: int | None
+        self,
+        tp: TopicPartition,
+        number: tuple[int, ...],
+        now: float,
+        codec: Codec,
+        level: int | None,
+        *,
+        is_transactional: bool = False,
     ) -> None:
         self.tp = tp
         self.number = number  # the order within the partition; the halves of (7,) are (7, 0) and (7, 1)
@@ -79,7 +87,10 @@ class Batch:
         self.parts: list[Batch] | None = None  # what became of it when it was too large
         self._codec = codec
         self._level = level
-        self._builder: RecordBatchBuilder | None = RecordBatchBuilder(codec=codec, level=level)
+        self._is_transactional = is_transactional
+        self._builder: RecordBatchBuilder | None = RecordBatchBuilder(
+            codec=codec, level=level, is_transactional=is_transactional
+        )
         self._data: bytearray | None = None
         self._callbacks: list[Callable[[Batch], None]] = []
         self._retrieved = 0
@@ -143,7 +154,17 @@ class Batch:
         assert self._data is not None
         assert not self.maybe_appended
         half = (self.record_count + 1) // 2
-        parts = [Batch(self.tp, (*self.number, part), self.created, self._codec, self._level) for part in (0, 1)]
+        parts = [
+            Batch(
+                self.tp,
+                (*self.number, part),
+                self.created,
+                self._codec,
+                self._level,
+                is_transactional=self._is_transactional,
+            )
+            for part in (0, 1)
+        ]
         for index, record in enumerate(iter_records(self._data, max_bytes=_SPLIT_BYTES_MAX)):
             parts[index >= half].append(record.timestamp, record.key, record.value, record.headers)
         for part in parts:

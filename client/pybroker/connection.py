@@ -56,6 +56,8 @@ class BrokerConnection(asyncio.BufferedProtocol):
     def __init__(self, address: Address, *, client_id: str | None, frame_bytes_max: int) -> None:
         self.address = address
         self.versions: dict[int, VersionRange] = {}
+        self.features: dict[str, int] = {}
+        """Of the cluster, with the level in force (KIP-584): "transaction.version" for one."""
         self.on_lost: Callable[[], None] | None = None
         self._client_id = client_id
         self._frame_bytes_max = frame_bytes_max
@@ -157,6 +159,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
             offered = {key.api_key: VersionRange(key.min_version, key.max_version) for key in response.api_keys}
             if code == ErrorCode.NONE:
                 self.versions = offered
+                self.features = {each.name: each.max_version_level for each in response.finalized_features}
                 return
             if code != ErrorCode.UNSUPPORTED_VERSION or version == 0:
                 raise UnsupportedVersion(f"{self.address} refuses ApiVersions {version} with error {code}")

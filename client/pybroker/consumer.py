@@ -110,6 +110,7 @@ class Consumer:
         self._more = asyncio.Event()
         self._reading: Reading | None = None
         self._member: GroupMember | None = None
+        self._taken_as: GroupMetadata | None = None
         self._is_closing = False
         """Nothing is read any more; handlers of events may still look around, and commit."""
         self._seen: dict[str, UUID] = {}
@@ -200,6 +201,7 @@ class Consumer:
             while reader.pending is records and reader.pending_at < len(records) and not reader.is_paused:
                 record = records[reader.pending_at]
                 reader.pending_at += 1
+                self._note_taken()
                 yield record
 
     async def batches(self, max_records: int = 500) -> AsyncIterator[list[Record]]:
@@ -299,10 +301,15 @@ class Consumer:
             found = reading.next(count)
             if found is not None:
                 if not self._commits_before or await self._commit_before(reading, *found):
+                    self._note_taken()
                     return found
                 continue
             self._more.clear()
             await self._more.wait()
+
+    def _note_taken(self) -> None:
+        if self._taken_as is None and self._member is not None:
+            self._taken_as = self._member.metadata
 
     @property
     def _commits_before(self) -> bool:
@@ -448,6 +455,34 @@ class Consumer:
         """What the group has committed for these partitions, by default those that this member reads; None: nothing."""
         wanted = self._usable().fetcher.readers if partitions is None else partitions
         return await self._in_group().committed.fetch([TopicPartition(*tp) for tp in wanted], time_limit=time_limit)
+
+    async def rewind(self, *, time_limit: float = _TIME_LIMIT) -> None:
+        """Go back to what the group has committed; where that is nothing, to `start`. After a transaction was aborted.
+
+        What of the group's offsets is part of a transaction under way is waited for.
+        """
+        for tp, position in (await self.committed(time_limit=time_limit)).items():
+            reader = self._usable().fetcher.readers.get(tp)
+            if reader is None:
+                continue
+            start = self._start_of(tp) if position is None else position.offset
+            if start != COMMITTED_ONLY:
+                self.seek(start, [tp])  # type: ignore[arg-type]
+
+    @property
+    def taken_as(self) -> GroupMetadata:
+        """Who this consumer was in its group when it took the first record since `settle`: a transaction commits as
+        that one, so that it is refused when the group has moved on since."""
+        return self._taken_as or self.group_metadata
+
+    def settle(self) -> None:
+        """What was taken is committed, or will be taken again."""
+        self._taken_as = None
+
+    @property
+    def commit_mode(self) -> CommitMode | None:
+        """What commits for the group, None without one."""
+        return None if self._group_settings is None else self._group_settings.commit
 
     @property
     def group_metadata(self) -> GroupMetadata:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pybroker_protocol.errors import ErrorCode, error_code
 
 __all__ = [
+    "Abortable",
     "AlreadyExists",
     "AuthError",
     "BufferFull",
@@ -83,6 +84,11 @@ class NotAssigned(KafkaError):
     """The group has given the partitions to another member: what this one did not commit is processed again there."""
 
 
+class Abortable(KafkaError):
+    """The transaction cannot be committed, and has been aborted: nothing of it counts, and all of it may be tried again
+    in another one."""
+
+
 class NotFound(KafkaError):
     """A topic, partition, group or id that does not exist."""
 
@@ -152,6 +158,7 @@ _KINDS: dict[ErrorCode, type[KafkaError]] = {
     ErrorCode.UNKNOWN_MEMBER_ID: NotAssigned,
     ErrorCode.ILLEGAL_GENERATION: NotAssigned,
     ErrorCode.STALE_MEMBER_EPOCH: NotAssigned,
+    ErrorCode.TRANSACTION_ABORTABLE: Abortable,
     ErrorCode.UNSUPPORTED_VERSION: UnsupportedVersion,
     ErrorCode.OFFSET_OUT_OF_RANGE: OffsetOutOfRange,
     ErrorCode.CORRUPT_MESSAGE: CorruptData,

@@ -14,11 +14,12 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate, islice
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, overload
 
-from pybroker.accumulator import Accumulator, PartitionQueue
+from pybroker.accumulator import Accumulator, PartitionQueue, Settings
 from pybroker.batch import Batch
 from pybroker.client import DEFAULT_BOOTSTRAP, Client
 from pybroker.codecs import Codec, Raw
@@ -39,6 +40,11 @@ from pybroker.producer_input import (
 )
 from pybroker.sender import Sender
 from pybroker.tasks import TaskOwner
+from pybroker.transaction import Transaction, TransactionRunner
+from pybroker.transactions import Transactions
+
+if TYPE_CHECKING:
+    from pybroker.consumer import Consumer
 
 __all__ = ["Producer"]
 
@@ -49,6 +55,7 @@ _RECORD_COST_BYTES: Final = 64
 _CHUNK_RECORDS: Final = 4096
 _TOPIC_WAIT_MAX: Final = 60.0
 """Seconds that a send waits for its topic to be there: Kafka's max.block.ms."""
+_TRANSACTION_TIMEOUT: Final = 60.0
 
 
 class _Topic:
@@ -79,6 +86,10 @@ class Producer(Generic[K, V]):
     otherwise. linger: how long a batch may wait for more records while earlier ones of its partition are under way;
     without any, it goes at once. batch_bytes: the size of a batch before compression. buffer_bytes: what may be
     buffered in all. delivery_timeout: when to give a record up.
+
+    transactional_id: the name under which this producer writes transactions (`transaction()`), and nothing outside of
+    them; a second producer of that name fences the first. transaction_timeout: when the cluster aborts one that was
+    not ended.
     """
 
     @overload
@@ -131,8 +142,12 @@ class Producer(Generic[K, V]):
         self._encode_key: Callable[[Any], bytes] = (key_codec or Raw()).encode
         self._encode_value: Callable[[Any], bytes] = (value_codec or Raw()).encode
         self._is_raw = value_codec is None or isinstance(value_codec, Raw)
+        self._transactional_id: str | None = given.pop("transactional_id", None)
+        self._transaction_timeout: float = given.pop("transaction_timeout", _TRANSACTION_TIMEOUT)
         self._acks = acks_of(given)
         self._settings = settings_of(self._acks, given)
+        if self._transactional_id is not None:
+            self._settings = _transactional(self._settings, self._transactional_id, self._transaction_timeout)
         self._accumulator = Accumulator(self._settings)
         self._accumulator.on_room = self._on_room
         self._tasks = TaskOwner("producer", self._on_task_failure)
@@ -140,6 +155,7 @@ class Producer(Generic[K, V]):
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._was_full = False
         self._sender: Sender | None = None
+        self._runner: TransactionRunner | None = None
         self._stop_listening = _nothing
 
     async def __aenter__(self) -> Producer[K, V]:
@@ -148,7 +164,17 @@ class Producer(Generic[K, V]):
             await self.client.open()
         self.client.check()
         self._stop_listening = self.client.on_update(self._on_metadata)
-        self._sender = Sender(self.client, self._accumulator, self._tasks, acks=self._acks)
+        transactions = None
+        if self._transactional_id is not None:
+            transactions = Transactions(self.client, self._tasks, self._transactional_id, self._transaction_timeout)
+        self._sender = Sender(self.client, self._accumulator, self._tasks, acks=self._acks, transactions=transactions)
+        if transactions is not None:
+            self._runner = TransactionRunner(transactions, self._accumulator, self._sender, self._tasks, self.flush)
+            try:
+                await transactions.init()
+            except BaseException:
+                await self._end()
+                raise
         return self
 
     async def __aexit__(
@@ -172,16 +198,29 @@ class Producer(Generic[K, V]):
 
         Raises what made it fail. When cancelled, the record may still be written: if it is not, that is logged.
         """
+        delivery = await self.take(topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp)
+        return await delivery
+
+    async def take(
+        self,
+        topic: str,
+        value: V | None,
+        *,
+        key: K | None = None,
+        headers: HeadersIn | None = None,
+        partition: int | None = None,
+        timestamp: Timestamp | None = None,
+    ) -> Delivery:
+        """Take one record for sending, waiting for room and for the topic to be known; await the `Delivery` for the
+        acknowledgement."""
         await self._topic(topic)
         while True:
             try:
-                delivery = self.send_nowait(
+                return self.send_nowait(
                     topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp
                 )
-                break
             except BufferFull:
                 await self._wait_for_room()
-        return await delivery
 
     def send_nowait(
         self,
@@ -198,7 +237,7 @@ class Producer(Generic[K, V]):
         Raises `BufferFull` when there is no room (`await producer.ready()`), and `NotFound` for a topic that this
         producer does not know yet (`await producer.prepare(topic)` once, or `send`).
         """
-        sender = self._usable()
+        sender = self._open_for_records()
         state = self._topics.get(topic)
         if state is None:
             raise NotFound(f"topic {topic} is not known yet: await producer.prepare({topic!r}) before send_nowait")
@@ -281,6 +320,8 @@ class Producer(Generic[K, V]):
         assert self._sender is not None
         self._sender.stop()
         self._stop_listening()
+        if self._runner is not None:
+            self._runner.transactions.close()
         self._tasks.cancel()
         for queue in self._accumulator.queues:
             queue.fail_all(Closed("the producer was closed before the record was acknowledged"))
@@ -292,7 +333,31 @@ class Producer(Generic[K, V]):
             if self._owns_client:
                 await self.client.close()
 
+    # Transactions.
+
+    def transaction(self, consumer: Consumer | None = None) -> Transaction[K, V]:
+        """A block whose records, in whatever partitions, count all together when it is left, or not at all after an
+        error: `async with producer.transaction() as tx: await tx.send("topic", b"value")`.
+
+        With a `consumer` (of a group, with commit="manual") its positions are part of it: they are committed with the
+        records, and after an abort the consumer goes back to where its group is.
+
+        Raises `Abortable` when it was aborted: do it again. `Fenced` when another producer has taken over the
+        transactional id: end. `TimedOut` when the coordinator did not answer: then whether it was committed is for the
+        group's offsets to tell.
+        """
+        self._usable()
+        if self._runner is None:
+            raise TypeError("transactions need a name: Producer(..., transactional_id='orders-1')")
+        return Transaction(self, self._runner, consumer)
+
     # Inside.
+
+    def _open_for_records(self) -> Sender:
+        sender = self._usable()
+        if self._runner is not None:
+            self._runner.transactions.check_open()
+        return sender
 
     def _usable(self) -> Sender:
         self._tasks.check()
@@ -353,7 +418,7 @@ class Producer(Generic[K, V]):
             size = ends[first + count] - ends[first] + _RECORD_COST_BYTES
             while not self._accumulator.has_room(size):
                 await self._wait_for_room()
-            sender = self._usable()
+            sender = self._open_for_records()
             state = self._topics[topic]
             queue = state.queues[self._partition(state, None, partition)]
             batch = queue.new_batch(sender.now())
@@ -372,19 +437,9 @@ class Producer(Generic[K, V]):
             message = value if type(value) is Message else Message(value)
             where = partition if message.partition is None else message.partition
             when = time_ms if message.timestamp is None else message.timestamp
-            while True:
-                try:
-                    delivery = self.send_nowait(
-                        topic,
-                        message.value,
-                        key=message.key,
-                        headers=message.headers,
-                        partition=where,
-                        timestamp=when,
-                    )
-                    break
-                except BufferFull:
-                    await self._wait_for_room()
+            delivery = await self.take(
+                topic, message.value, key=message.key, headers=message.headers, partition=where, timestamp=when
+            )
             if not shares or not delivery.join(shares[-1]):
                 shares.append(delivery.share())
 
@@ -433,6 +488,16 @@ class Producer(Generic[K, V]):
         for queue in self._accumulator.queues:
             queue.fail_all(error)
         self._wake_all()
+
+
+def _transactional(settings: Settings, transactional_id: str, timeout: float) -> Settings:
+    if not transactional_id:
+        raise ValueError("transactional_id='': give it a name, or leave it out")
+    if not settings.is_idempotent:
+        raise ValueError("transactional_id needs acks='all' and idempotent=True: a transaction is not half written")
+    if not timeout > 0:
+        raise ValueError(f"transaction_timeout={timeout!r}: it must be more than 0")
+    return replace(settings, is_transactional=True)
 
 
 def _nothing() -> None:

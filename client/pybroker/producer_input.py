@@ -55,6 +55,8 @@ class ProducerOptions(TypedDict, total=False):
     batch_bytes: int
     buffer_bytes: int
     delivery_timeout: float
+    transactional_id: str | None
+    transaction_timeout: float
 
 
 def acks_of(options: dict[str, Any]) -> int:

@@ -22,6 +22,7 @@ from pybroker.metadata import NO_LEADER, ZERO_ID, Broker
 from pybroker.pool import MAIN
 from pybroker.retry import Backoff, ProduceVerdict, produce_verdict, stales_metadata
 from pybroker.tasks import TaskOwner
+from pybroker.transactions import LAST_PRODUCE_OF_V1, Transactions
 from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import (
@@ -49,11 +50,20 @@ class _Sent(NamedTuple):
 class Sender:
     """Sends what the accumulator holds. `acks` is -1 (all), 1 or 0."""
 
-    def __init__(self, client: Client, accumulator: Accumulator, tasks: TaskOwner, *, acks: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        accumulator: Accumulator,
+        tasks: TaskOwner,
+        *,
+        acks: int,
+        transactions: Transactions | None = None,
+    ) -> None:
         self._client = client
         self._accumulator = accumulator
         self._tasks = tasks
         self._acks = acks
+        self._transactions = transactions
         self._loop = asyncio.get_running_loop()
         self._identity: Identity | None = None
         self._is_asking_identity = False
@@ -61,6 +71,7 @@ class Sender:
         self._is_stopped = False
         self._connecting: set[int] = set()
         self._in_flight: dict[int, int] = {}
+        self._idle_waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._stop_listening = client.on_update(lambda _: self.wake())
 
@@ -68,6 +79,13 @@ class Sender:
     def is_busy(self) -> bool:
         """Whether requests are under way."""
         return any(self._in_flight.values())
+
+    async def idle(self) -> None:
+        """Until every request has its answer, or has been given up."""
+        while self.is_busy:
+            waiter = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
 
     @property
     def _broker_time_limit(self) -> float:
@@ -122,6 +140,9 @@ class Sender:
         self._set_timer(wake_at)
 
     def _has_identity_for(self, queue: PartitionQueue) -> bool:
+        if self._transactions is not None:
+            self._identity = self._transactions.identity
+            return self._transactions.may_send(queue.tp)
         if not self._accumulator.settings.is_idempotent:
             return True
         if self._identity is not None and not queue.refuses(self._identity):
@@ -201,9 +222,15 @@ class Sender:
                 has_ids = has_ids and topic_id != ZERO_ID
                 topic = topics[name] = ProduceRequest.TopicProduceData(name=name, topic_id=topic_id, partition_data=[])
             topic.partition_data.append(ProduceRequest.PartitionProduceData(index=batch.tp.partition, records=data))
-        version = connection.version_for(ApiKey.PRODUCE, None if has_ids else _VERSION_OF_TOPIC_IDS - 1)
+        highest = None if has_ids else _VERSION_OF_TOPIC_IDS - 1
+        transactional_id = None
+        if self._transactions is not None:
+            transactional_id = self._transactions.transactional_id
+            if not self._transactions.is_v2:
+                highest = LAST_PRODUCE_OF_V1
+        version = connection.version_for(ApiKey.PRODUCE, highest)
         request = ProduceRequest(
-            transactional_id=None,
+            transactional_id=transactional_id,
             acks=self._acks,
             timeout_ms=int(self._broker_time_limit * 1000),
             topic_data=list(topics.values()),
@@ -218,6 +245,11 @@ class Sender:
 
     def _on_answer(self, node: int, sent: list[_Sent], answer: asyncio.Future[Any]) -> None:
         self._in_flight[node] -= 1
+        if not self.is_busy:
+            waiters, self._idle_waiters = self._idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
         sent = [each for each in sent if not each.batch.is_done]  # a producer that was closed has given them up
         error = answer.exception()
         if error is not None:
@@ -262,6 +294,8 @@ class Sender:
         cannot_split = verdict is ProduceVerdict.SPLIT and (batch.record_count == 1 or batch.maybe_appended)
         if cannot_split or (verdict is ProduceVerdict.SEQUENCE_LOST and not is_idempotent):
             verdict = ProduceVerdict.FAIL
+        if self._transactions is not None and verdict in (ProduceVerdict.SPLIT, ProduceVerdict.SEQUENCE_LOST):
+            verdict = ProduceVerdict.FAIL  # what came behind it would be out of order: the transaction ends
         if verdict is ProduceVerdict.FAIL:
             queue.on_failed(batch, _refusal(batch, answer), self._loop.time(), random.random())
             self._accumulator.activate(queue)

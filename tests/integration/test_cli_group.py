@@ -123,6 +123,19 @@ def test_lag_is_watched(pybroker: Run, moved: str) -> None:
     assert [moved, "40"] in [[row[0], row[5]] for row in everything]
 
 
+def test_consume_as_a_member_goes_on_where_the_group_is(pybroker: Run, topic: str) -> None:
+    group = a_name("group")
+    first = pybroker("consume", topic, "-g", group, "-o", "start", "-n", "100")
+    assert pybroker("group", "describe", group).rows[1][2] == "Empty", "it has left"
+    rest = pybroker("consume", topic, "-g", group, "-n", "200", "-f", r"%v\n")
+    values = first.out.splitlines() + rest.out.splitlines()
+    assert sorted(values) == sorted(str(number) for number in range(RECORDS))
+    assert {row[5] for row in pybroker("group", "lag", group).rows[1:]} == {"0"}
+    refused(pybroker("consume", topic, "-g", group, "-p", "0"), 2, "share whole topics")
+    refused(pybroker("consume", topic, "-g", group, "-o", "-5"), 2, "`pybroker group seek` moves a group")
+    refused(pybroker("consume", "no-such-topic", "-g", group), 4, "there is no topic")
+
+
 def test_delete(pybroker: Run, topic: str, moved: str) -> None:
     plan = pybroker("group", "delete", moved, stdin=b"n\n")
     assert f"{moved}: {topic}:0-5" in plan.err

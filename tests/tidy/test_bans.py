@@ -51,6 +51,7 @@ BROAD_EXCEPT_ALLOWED = {
     "pybroker_server.runtime.tasks",
     "pybroker_server.runtime.blocking_threads",
     "pybroker_server.network.dispatcher",
+    "pybroker.pipeline",
     "pybroker.record",
     "pybroker.stream",
 }

@@ -1,7 +1,8 @@
-"""`pybroker consume`: records to standard output.
+"""`pybroker consume`: records to standard output, alone or as a member of a group.
 
 Rules of this file: bytes are printed as they are, or as the format says; nothing else goes to standard output. With a
-range the command ends when every partition has reached its end, also where the last offsets are no records.
+range the command ends when every partition has reached its end, also where the last offsets are no records. In a group
+what was printed is committed.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pybroker_server.cli.offset_questions import resolve
-from pybroker_server.cli.offsets import OffsetError, OffsetRange, parse_offset
+from pybroker_server.cli.offsets import Anchor, OffsetError, OffsetRange, parse_offset
 from pybroker_server.cli.record_format import FormatError, ShownRecord, as_json, compile_format
 from pybroker_server.cli.remote import bootstrap_option, client_of, run_async
 from pybroker_server.runtime.clock import SystemClock
@@ -45,6 +46,7 @@ class _Bounds:
     "-o", "--offset", default="end", show_default=True, help="start, end, N, +N, -N, N-M, N:M, :end, @TIME, @TIME:TIME."
 )
 @click.option("-n", "--num", type=click.IntRange(min=1), help="End after this many records.")
+@click.option("-g", "--group", help="As a member of this group, from where it is; -o says where, if it is nowhere yet.")
 @click.option("-p", "--partition", "partitions", type=int, multiple=True, help="Only this one; repeatable.")
 @click.option("-f", "--format", "template", help="As in '%k %v\\n'; %t %p %o %d %h and more. 'json' is a JSON line.")
 @click.option(
@@ -59,6 +61,7 @@ def consume(
     topics: tuple[str, ...],
     offset: str,
     num: int | None,
+    group: str | None,
     partitions: tuple[int, ...],
     template: str | None,
     isolation: str,
@@ -68,16 +71,25 @@ def consume(
     \b
     pybroker consume greetings -o start
     pybroker consume orders -o @-1h:end -f '%d{iso} %k: %v\\n'
+    pybroker consume orders -g billing -o start
     """
     try:
         wanted = parse_offset(offset, SystemClock().wall_ms())
         show = _renderer(template)
     except (OffsetError, FormatError) as error:
         raise click.UsageError(str(error)) from None
+    start_in_group = "latest"
+    if group is not None:
+        if partitions:
+            raise click.UsageError("the members of a group share whole topics: --group or --partition, not both")
+        start_in_group = _start_in_group(wanted)
 
     async def work() -> None:
         from pybroker import Consumer
 
+        if group is not None:
+            await _in_group(bootstrap, topics, group, start_in_group, num, show, isolation)
+            return
         async with client_of(bootstrap) as client:
             bounds = await _bounds(client, topics, partitions, wanted)
             reader = Consumer(client=client, partitions=list(bounds.begins), isolation=isolation)  # type: ignore[arg-type]
@@ -111,6 +123,43 @@ def _shown(record: Record) -> ShownRecord:
         tuple(record.headers),
         record.leader_epoch,
     )
+
+
+def _start_in_group(wanted: OffsetRange) -> str:
+    start = {Anchor.START: "earliest", Anchor.END: "latest"}.get(wanted.begin.anchor)
+    if start is None or wanted.end is not None:
+        raise click.UsageError(
+            "with --group, --offset is start or end, where the group begins that is nowhere yet;"
+            " `pybroker group seek` moves a group"
+        )
+    return start
+
+
+async def _in_group(
+    bootstrap: str,
+    topics: tuple[str, ...],
+    group: str,
+    start: str,
+    num: int | None,
+    show: Callable[[Record], bytes],
+    isolation: str,
+) -> None:
+    from pybroker import Admin, Consumer
+
+    async with client_of(bootstrap) as client:
+        async with Admin(client=client) as admin:
+            for name in topics:
+                await admin.topic(name)
+        options: dict[str, Any] = {"start": start, "isolation": isolation}
+        async with Consumer(*topics, group=group, client=client, **options) as consumer:
+            out, left = sys.stdout.buffer, num
+            while left is None or left > 0:
+                wanted = _CHUNK_RECORDS if left is None else min(left, _CHUNK_RECORDS)
+                records = await consumer.poll(wanted, time_limit=_POLL_S)
+                out.write(b"".join(map(show, records)))
+                out.flush()
+                if left is not None:
+                    left -= len(records)
 
 
 async def _bounds(client: object, topics: tuple[str, ...], only: tuple[int, ...], wanted: OffsetRange) -> _Bounds:

@@ -124,7 +124,7 @@ def parse_time(text: str, now_ms: int) -> int:
     if re.fullmatch(r"\d{9,10}", text):
         return int(text) * 1_000
     if text.startswith("-") and _DURATION_PART.match(text, 1):
-        return now_ms - _duration_ms(text[1:])
+        return now_ms - parse_duration_ms(text[1:])
     if re.match(r"\d{4}-\d\d-\d\d", text):
         try:
             moment = datetime.fromisoformat(text)
@@ -136,9 +136,10 @@ def parse_time(text: str, now_ms: int) -> int:
     raise OffsetError(f"{text!r} is no time: write milliseconds, 2006-01-02T15:04:05Z, or -1h30m")
 
 
-def _duration_ms(text: str) -> int:
+def parse_duration_ms(text: str) -> int:
+    """Milliseconds of 90s, 5m, 1h30m or 2d. Raises OffsetError."""
     parts = _DURATION_PART.findall(text)
-    if "".join(number + unit for number, unit in parts) != text:
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         raise OffsetError(f"{text!r} is no duration: write 90s, 5m, 1h30m or 2d")
     return sum(int(number) * _UNIT_MS[unit] for number, unit in parts)
 

@@ -28,6 +28,7 @@ _HINTS: Final = {
     "INVALID_REPLICATION_FACTOR": "`pybroker topic describe` shows the brokers; there cannot be more replicas",
     "INVALID_PARTITIONS": "partitions can only be added",
     "GROUP_ID_NOT_FOUND": "`pybroker group list` shows them",
+    "TRANSACTIONAL_ID_NOT_FOUND": "`pybroker txn list` shows them",
     "NON_EMPTY_GROUP": "stop its consumers first; `pybroker group describe GROUP` shows them",
     "UNKNOWN_MEMBER_ID": "it has members now: stop its consumers first",
     "GROUP_SUBSCRIBED_TO_TOPIC": "its consumers read that topic: stop them first",

@@ -15,7 +15,7 @@ from pybroker_server.cli.start_lines import ready_sentences, start_lines
 from pybroker_server.config.listeners import Listener
 from pybroker_server.config.load import Settings
 from pybroker_server.config.views import BrokerConfig
-from pybroker_server.runtime.loop import hold_garbage_collector
+from pybroker_server.runtime.loop import held_garbage_collector
 
 _HELP = """Run a broker until SIGTERM or SIGINT.
 
@@ -53,7 +53,6 @@ The options most used:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--KEY VALUE]...")
 def serve(config_file: str | None, log_format: str, log_level: str, arguments: tuple[str, ...]) -> int:
-    hold_garbage_collector()
     settings = settings_from(arguments, os.environ, config_file=config_file)
     config = config_from(settings)
     # After this the broker's own code is imported: structlog before it, in the way that `events` does it.
@@ -65,6 +64,7 @@ def serve(config_file: str | None, log_format: str, log_level: str, arguments: t
     return _run(config, as_json=log_format == "json")
 
 
+@held_garbage_collector()
 def _run(config: BrokerConfig, *, as_json: bool) -> int:
     from pybroker_server.server import BrokerFailedError, StartError, run
 

@@ -1,4 +1,4 @@
-"""The broker that coordinates a group: found, asked, and found again when it has moved.
+"""The broker that coordinates a group or a transactional id: found, asked, and found again when it has moved.
 
 Rules: two connections of the group's own, because a broker answers a connection in order: what keeps the membership
 must not wait behind anything, and a commit must not wait for a JoinGroup that gathers a whole group. An answer that
@@ -25,7 +25,9 @@ from pybroker_protocol.schema.classes import Message
 __all__ = ["Coordinator", "is_elsewhere", "is_for_now"]
 
 _numbers = count()
-_GROUP: Final = 0
+GROUP: Final = 0
+TRANSACTION: Final = 1
+_NAMES: Final = {GROUP: "group", TRANSACTION: "transactional id"}
 _VERSION_OF_BATCHES: Final = 4
 _ELSEWHERE: Final = frozenset({ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE})
 _FOR_NOW: Final = _ELSEWHERE | {
@@ -47,10 +49,11 @@ def is_for_now(code: int) -> bool:
 
 
 class Coordinator:
-    """Of one group, for one consumer."""
+    """Of one group, for one consumer; or of one transactional id (`kind` TRANSACTION), for one producer."""
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(self, client: Client, group: str, kind: int = GROUP) -> None:
         self.group = group
+        self._kind = kind
         self._client = client
         number = next(_numbers)
         self.membership_lane: Final = f"group {number}"
@@ -129,14 +132,16 @@ class Coordinator:
             if self._node is not None:
                 return self._node
             connection = await self._client.pool.any()
-            request = FindCoordinatorRequest(key=self.group, key_type=_GROUP, coordinator_keys=[self.group])
+            request = FindCoordinatorRequest(key=self.group, key_type=self._kind, coordinator_keys=[self.group])
             version = connection.version_for(ApiKey.FIND_COORDINATOR)
             answer: FindCoordinatorResponse = await connection.request(request, version, self._client.request_timeout)
             found: FindCoordinatorResponse | FindCoordinatorResponse.Coordinator = answer
             if version >= _VERSION_OF_BATCHES:
                 found = answer.coordinators[0]
             if found.error_code:
-                raise error_for(found.error_code, f"coordinator of group {self.group}", found.error_message)
+                raise error_for(
+                    found.error_code, f"coordinator of {_NAMES[self._kind]} {self.group}", found.error_message
+                )
             if found.node_id not in self._client.cluster.brokers:
                 await self._client.refresh()
             self._node = found.node_id
