@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check fmt bench interop oracle docs clean
+.PHONY: help setup serve test check fmt bench bench-kafka bench-micro interop oracle docs clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: $(READY)  ## make the virtual environment, once and after pyproject.toml changed
 
@@ -49,7 +49,14 @@ docs: $(READY)  ## write the generated pages and stubs anew
 	$(BIN)/python -m pybroker_protocol.schema.stubs
 
 bench: $(READY)  ## measure this machine
-	$(BIN)/pybroker bench run throughput $(ARGS)
+	$(BIN)/pybroker bench suite $(ARGS)
+
+bench-kafka: $(READY)  ## measure beside Apache Kafka, and write docs/performance.md; needs Java 17 and Maven
+	$(BIN)/pybroker bench kafka --jars "$$($(BIN)/python -m tests.interop.kafka jars)" \
+	--json docs/performance.json --page docs/performance.md $(ARGS)
+
+bench-micro: $(READY)  ## measure every hot path beside its stored baseline
+	$(BIN)/python -m tests.bench.micro $(ARGS)
 
 interop: $(READY)  ## run Kafka's own Java tools against the broker; needs Java 17 and Maven
 	$(BIN)/python -m pytest -m java $(ARGS)

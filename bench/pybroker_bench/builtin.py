@@ -76,6 +76,33 @@ SCENARIOS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
             **_MINUTE,
         },
     ),
+    "rebalance": (
+        "a group of four members, each of which leaves and comes back every eight seconds",
+        {
+            "partitionsPerTopic": 8,
+            "consumerPerSubscription": 4,
+            "consumerGroups": True,
+            "rebalanceIntervalSeconds": 8,
+            "messageSize": 1024,
+            "producerRate": 5_000,
+            **_MINUTE,
+        },
+    ),
+    "broker-kill": (
+        "the broker is killed with -9 under load and started again: nothing acknowledged may be missing",
+        {"partitionsPerTopic": 4, "messageSize": 1024, "producerRate": 5_000, "killBrokerAfterSeconds": 10, **_MINUTE},
+    ),
+    "transactions": (
+        "transactions of 100 records, a tenth of them aborted, read with read_committed",
+        {
+            "partitionsPerTopic": 4,
+            "messageSize": 1024,
+            "client": "confluent-kafka",
+            "transactionMessages": 100,
+            "transactionAbortRatio": 0.1,
+            **_MINUTE,
+        },
+    ),
 }
 
 

@@ -24,6 +24,11 @@ from pybroker_bench.scenario import CLIENTS, FIELDS, Scenario, from_mapping, loa
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def bench() -> None:
     """Measure a broker, pybroker or any Kafka, and check every record meanwhile."""
+    import resource
+
+    # Thousands of connections are open files, here and in the brokers that are started from here.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @bench.command()
@@ -50,6 +55,10 @@ def scenarios() -> None:
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Any other field; repeatable.")
 @click.option("--durability", type=click.Choice(["fsync", "page-cache"]), help="Of the broker that is started.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True), help="Write the result here.")
+@click.option("--html", "html_path", type=click.Path(dir_okay=False), help="Write a page with charts here.")
+@click.option(
+    "--drain-quiet", default=15.0, show_default=True, metavar="SECONDS", help="What has not come by then is lost."
+)
 @click.option("--keep-topics", is_flag=True, help="Leave the records there.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(
@@ -58,6 +67,8 @@ def run(
     changes: tuple[str, ...],
     durability: str | None,
     json_path: str | None,
+    html_path: str | None,
+    drain_quiet: float,
     keep_topics: bool,
     quiet: bool,
     **options: Any,
@@ -70,8 +81,12 @@ def run(
     """
     chosen = chosen_scenario(scenario, options, changes)
     with target_broker(bootstrap, durability) as (address, local):
-        report = measured(chosen, address, local, keeps_topics=keep_topics, is_quiet=quiet)
+        report = measured(chosen, address, local, keeps_topics=keep_topics, quiet_s=drain_quiet, is_quiet=quiet)
     show(report, json_path)
+    if html_path:
+        from pybroker_bench.page import page_of
+
+        Path(html_path).write_text(page_of(report))
     if not report["is_clean"]:
         raise BenchError("records were lost, duplicated, reordered or corrupted", code=EXIT_FAILED)
 
@@ -120,7 +135,14 @@ def target_broker(bootstrap: str | None, durability: str | None, *settings: str)
 
 
 def measured(
-    scenario: Scenario, address: str, local: Any, *, name: str = "", keeps_topics: bool = False, is_quiet: bool = False
+    scenario: Scenario,
+    address: str,
+    local: Any,
+    *,
+    name: str = "",
+    keeps_topics: bool = False,
+    quiet_s: float = 15.0,
+    is_quiet: bool = False,
 ) -> dict[str, Any]:
     """Runs a scenario against a broker; the report. Raises BenchError when it could not be carried out."""
     import uvloop
@@ -134,7 +156,7 @@ def measured(
 
     async def work() -> dict[str, Any]:
         target = await learn(name or ("pybroker" if local else "the broker"), address, local)
-        outcome = await Measurement(scenario, target, progress, keeps_topics=keeps_topics).run()
+        outcome = await Measurement(scenario, target, progress, keeps_topics=keeps_topics, quiet_s=quiet_s).run()
         return report_of(outcome, series.to_json())
 
     with (
@@ -155,6 +177,116 @@ def show(report: dict[str, Any], json_path: str | None) -> None:
         click.echo(line)
     if json_path:
         Path(json_path).write_text(json.dumps(report, indent=1) + "\n")
+
+
+@bench.command()
+@click.option("-b", "--bootstrap", metavar="HOST:PORT", help="A broker that runs; without it a pybroker is started.")
+@click.option("--against", metavar="HOST:PORT", help="Another broker, to run every round on in turn.")
+@click.option("--client", type=click.Choice(CLIENTS), default="librdkafka", show_default=True)
+@click.option("--only", default="", metavar="TEXT", help="Only cases with this in their title.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of records.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the result here.")
+def suite(
+    bootstrap: str | None,
+    against: str | None,
+    client: str,
+    rounds: int,
+    scale: float,
+    only: str,
+    json_path: str | None,
+) -> None:
+    """LinkedIn's table of 2014, and record sizes; with --against pairwise, with ratios."""
+    from pybroker_bench.cases import linkedin, sizes
+    from pybroker_bench.meter import machine
+    from pybroker_bench.suite import lines_of, result_of, run_cases
+    from pybroker_bench.target import learn
+
+    with target_broker(bootstrap, None) as (address, local):
+        targets = [asyncio.run(learn("pybroker" if local else "A", address, local))]
+        if against is not None:
+            targets.append(asyncio.run(learn("B", against)))
+
+        def show_row(row: Any) -> None:
+            for line in lines_of(row, targets):
+                click.echo(line)
+
+        rows = run_cases(
+            [*linkedin(), *sizes()],
+            targets,
+            measure_target,
+            client=client,
+            rounds=rounds,
+            scale=scale,
+            warms_up=against is not None,
+            only=only,
+            on_case=show_row,
+        )
+    if json_path:
+        result = result_of(rows, targets, machine(), client, rounds, scale)
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure_target(scenario: Scenario, target: Any) -> dict[str, Any]:
+    """One measurement of a suite."""
+    return measured(scenario, target.bootstrap, None, name=target.name)
+
+
+@bench.command()
+@click.option("--jars", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--quick", is_flag=True, help="A third of the records, two rounds, only what has an aim.")
+@click.option("--rounds", type=int, help="5, quick: 2")
+@click.option("--scale", type=float, help="Multiplies the number of records: 1, quick: 0.3")
+@click.option("--only", default="", metavar="TEXT", help="Of the cases, only those with this in their title.")
+@click.option("--json", "json_path", default="performance.json", show_default=True, type=click.Path(dir_okay=False))
+@click.option("--page", "page_path", type=click.Path(dir_okay=False), help="Write docs/performance.md here.")
+def kafka(
+    jars: Path,
+    quick: bool,
+    rounds: int | None,
+    scale: float | None,
+    only: str,
+    json_path: str,
+    page_path: str | None,
+) -> None:
+    """Measure pybroker beside Apache Kafka, both started here; JARS is a folder of Kafka's Maven artifacts."""
+    from pybroker_bench.performance_page import page_of as performance
+    from pybroker_bench.versus import versus
+
+    result = versus(
+        jars,
+        measure_target,
+        rounds=rounds or (2 if quick else 5),
+        scale=scale or (0.3 if quick else 1.0),
+        tables=not quick,
+        only=only,
+        say=click.echo,
+    )
+    Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+    if page_path:
+        Path(page_path).write_text(performance(result))
+
+
+@bench.command()
+@click.argument("a", type=click.Path(dir_okay=False))
+@click.argument("b", type=click.Path(dir_okay=False))
+def compare(a: str, b: str) -> None:
+    """Compare two results that `run --json` wrote."""
+    from pybroker_bench.compare import lines_of, read
+
+    for line in lines_of(read(a), read(b)):
+        click.echo(line)
+
+
+@bench.command()
+@click.argument("result", type=click.Path(dir_okay=False))
+@click.argument("html", type=click.Path(dir_okay=False))
+def page(result: str, html: str) -> None:
+    """Make the page with charts, HTML, of a RESULT that `run --json` wrote."""
+    from pybroker_bench.compare import read
+    from pybroker_bench.page import page_of
+
+    Path(html).write_text(page_of(read(result)))
 
 
 @bench.command()

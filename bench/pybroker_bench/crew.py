@@ -7,6 +7,7 @@ last words. No worker outlives the block it was started in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -45,7 +46,7 @@ class Member:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pybroker_bench.worker", str(theirs.fileno())],
+                [sys.executable, "-X", "faulthandler", "-m", "pybroker_bench.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -54,17 +55,21 @@ class Member:
         return ours
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            message = json.loads(line)
-            if message["is"] == "progress":
-                self._on_progress(message)
-            elif message["is"] == "failed":
-                raise BenchError("the load could not be driven", cause=message["why"])
-            else:
-                self._answers.put_nowait(message)
+        # A process that dies with something unread resets the connection.
+        with contextlib.suppress(ConnectionResetError):
+            while line := await reader.readline():
+                message = json.loads(line)
+                if message["is"] == "progress":
+                    self._on_progress(message)
+                elif message["is"] == "failed":
+                    raise BenchError("the load could not be driven", cause=message["why"])
+                else:
+                    self._answers.put_nowait(message)
+        assert self._process is not None
+        status = await asyncio.to_thread(self._process.wait)
         self._stderr.seek(0)
-        words = self._stderr.read().decode(errors="replace").strip()
-        raise BenchError("a process of the load ended early", cause=words[-1500:] or "it said nothing")
+        words = self._stderr.read().decode(errors="replace").strip()[-1500:] or "it said nothing"
+        raise BenchError("a process of the load ended early", cause=f"exit status {status}: {words}")
 
     def tell(self, order: Mapping[str, Any]) -> None:
         self._writer.write(json.dumps(order).encode() + b"\n")

@@ -20,7 +20,7 @@ from pybroker_bench.crew import Member, ask_all
 from pybroker_bench.errors import BenchError
 from pybroker_bench.meter import Usage, drop_from_page_cache, usage_of_all
 from pybroker_bench.scenario import Scenario
-from pybroker_bench.target import Target, admin_client
+from pybroker_bench.target import Target, admin_client, durability_of
 from pybroker_bench.verify import Verdict, judge, total
 
 START_AHEAD_S: Final = 0.3
@@ -49,18 +49,28 @@ class Outcome:
     generator_processes: int = 0
     unread: int = 0
     cold_files: int = 0
+    filled: int = 0
+    filled_s: float = 0.0
     killed_at_s: float | None = None
     first_ns: int = 0
+    durability: str = "unknown"
 
 
 class Measurement:
     def __init__(
-        self, scenario: Scenario, target: Target, on_progress: Progress, *, keeps_topics: bool = False
+        self,
+        scenario: Scenario,
+        target: Target,
+        on_progress: Progress,
+        *,
+        keeps_topics: bool = False,
+        quiet_s: float = QUIET_S,
     ) -> None:
         self._scenario = scenario
         self._target = target
         self._on_progress = on_progress
         self._keeps_topics = keeps_topics
+        self._quiet_s = quiet_s
         self._tag = random.SystemRandom().randrange(1, 1 << 16)
         self._topics = [f"bench-{self._tag:04x}-{time.time_ns() % 10**9:09d}-{n}" for n in range(scenario.topics)]
         self._writing: list[Member] = []
@@ -103,6 +113,10 @@ class Measurement:
                         replication=scenario.replication_factor,
                         configs=dict(scenario.topic_config),
                     )
+                # A topic may be safer than its broker's default, or less safe.
+                configs = await admin.topic_configs(self._topics[0])
+                durability = durability_of({key: entry.value for key, entry in configs.items()})
+                self._outcome.durability = self._target.durability if durability == "unknown" else durability
         except KafkaError as error:
             raise BenchError("the topics could not be created", cause=error.message) from None
 
@@ -160,7 +174,9 @@ class Measurement:
     async def _build_backlog(self) -> None:
         self._outcome.backlog_before = self._target.usage()
         share = self._scenario.backlog // max(1, len(self._writing))
-        await ask_all(self._writing, {"do": "fill", "records": share}, "filled")
+        answers = await ask_all(self._writing, {"do": "fill", "records": share}, "filled")
+        self._outcome.filled_s = max((answer["seconds"] for answer in answers), default=0.0)
+        self._outcome.filled = sum(answer["records"] for answer in answers)
         self._outcome.backlog_after = self._target.usage()
         if self._scenario.is_backlog_cold:
             self._outcome.cold_files = await asyncio.to_thread(drop_from_page_cache, self._target.pids)
@@ -251,7 +267,7 @@ class Measurement:
             now_seen = sum(each["records"] for each in members)
             if now_seen != seen:
                 seen, quiet_since = now_seen, time.monotonic()
-            if unread <= 0 or time.monotonic() - quiet_since > QUIET_S:
+            if unread <= 0 or time.monotonic() - quiet_since > self._quiet_s:
                 self._outcome.unread = max(0, unread)
                 return
             await asyncio.sleep(_DRAIN_POLL_S)
@@ -279,8 +295,7 @@ class Measurement:
         for answer in answers:
             outcome.producers += answer["producers"]
             outcome.consumers += answer["consumers"]
-        if outcome.after is None:  # a broker that was killed and came back
-            outcome.before, outcome.after = None, usage_of_all(self._target.pids)
+        outcome.after = outcome.after or usage_of_all(self._target.pids)
         if self._scenario.is_verified:
             sent = [each["account"] for each in outcome.producers]
             subscriptions = range(self._scenario.all_subscriptions)

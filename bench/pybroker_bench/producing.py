@@ -158,18 +158,14 @@ class Producing:
             number += 1
             aborts = int(number * scenario.abort_ratio) > int((number - 1) * scenario.abort_ratio)
             await client.begin()
-            sent: list[tuple[int, int, int]] = []
-            async with asyncio.TaskGroup() as sends:
-                for partition, indexes, keys in self._transaction():
-                    first, values = self._make(partition, [due] * len(indexes))
-                    sent.append((partition, first, len(values)))
-                    sends.create_task(self._client.send(self._topic_name, partition, values, keys))
-            ended_ns, kind = time.monotonic_ns(), "aborted" if aborts else "acked"
+            sent, failure = await self._send_transaction(due)
+            ended_ns, kind = time.monotonic_ns(), "aborted" if aborts or failure else "acked"
             try:
-                await (client.abort() if aborts else client.commit())
+                await (client.abort() if kind == "aborted" else client.commit())
             except SendFailed as error:
-                self.flow.went_wrong(scenario.transaction_records, str(error))
-                kind = "unknown"
+                kind, failure = "unknown", str(error)
+            if failure:
+                self.flow.went_wrong(scenario.transaction_records, failure)
             for partition, first, count in sent:
                 self.account.note(kind, (self._topic, partition, self._producer), first, first + count)
             if kind == "acked":
@@ -179,6 +175,23 @@ class Producing:
                 self.flow.took("publish", now, [due] * count)
                 self.flow.took("commit", now, [ended_ns])
         timer.close()
+
+    async def _send_transaction(self, due: int) -> tuple[list[tuple[int, int, int]], str]:
+        """Sends the records of one transaction: (partition, first, count) of each part, and why it must be aborted."""
+        sent: list[tuple[int, int, int]] = []
+        sends = []
+        for partition, indexes, keys in self._transaction():
+            first, values = self._make(partition, [due] * len(indexes))
+            sent.append((partition, first, len(values)))
+            sends.append(self._client.send(self._topic_name, partition, values, keys))
+        why = ""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for send in sends:
+                    tasks.create_task(send)
+        except* SendFailed as failures:
+            why = str(failures.exceptions[0])
+        return sent, why
 
     def _transaction(self) -> list[tuple[int, list[int], Sequence[bytes] | None]]:
         left, parts = self._scenario.transaction_records, []

@@ -30,10 +30,13 @@ def report_of(outcome: Outcome, series: list[dict[str, Any]]) -> dict[str, Any]:
         "schema": SCHEMA,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "scenario": scenario.to_json(),
-        "target": outcome.target.to_json(),
+        "target": outcome.target.to_json() | {"durability": outcome.durability},
         "machine": machine(),
         "produced": produced,
         "consumed": consumed,
+        "filled": _rates(outcome.filled, int(outcome.filled * scenario.mean_bytes), outcome.filled_s)
+        if scenario.backlog
+        else None,
         "latency_ms": latencies,
         "broker": _broker(outcome, produced, consumed),
         "generator": _generator(outcome),
@@ -109,7 +112,8 @@ def _latencies(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _broker(outcome: Outcome, produced: Mapping[str, Any], consumed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the broker's processes cost; all None where they could not be seen."""
-    before, after = outcome.before, outcome.after
+    # A broker that was killed is another process afterwards, with counters of its own.
+    before, after = outcome.before if outcome.killed_at_s is None else None, outcome.after
     moved = produced["bytes"] if outcome.scenario.is_producing else sum(each["bytes"] for each in consumed)
     found: dict[str, Any] = dict.fromkeys(
         ("user_s", "system_s", "cpu_s_per_gb", "fill_cpu_s_per_gb", "rss_bytes", "peak_rss_bytes")

@@ -25,6 +25,8 @@ def lines_of(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     produced = report["produced"]
+    if report["filled"]:
+        yield _rate("backlog written", report["filled"])
     if scenario["produceDuringTest"]:
         yield _rate("produced", produced)
     for each in report["consumed"]:

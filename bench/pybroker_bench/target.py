@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,8 @@ from pybroker import Admin, Client, KafkaError
 from pybroker.errors import ConnectionFailed
 from pybroker_bench.errors import EXIT_UNREACHABLE, BenchError
 from pybroker_bench.meter import Usage, listener_pid, usage_of_all
+from pybroker_bench.readiness import wait_for_metadata
 
-_START_S: Final = 30.0
 _STOP_S: Final = 30.0
 _CONNECT_S: Final = 5.0
 _NEVER: Final = 1 << 62
@@ -39,6 +38,7 @@ class Target:
     durability: str = "unknown"
     brokers: int = 0
     local: LocalBroker | None = None
+    is_pybroker: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def usage(self) -> Usage | None:
@@ -71,6 +71,7 @@ async def learn(name: str, bootstrap: str, local: LocalBroker | None = None) -> 
             configs = await admin.broker_configs(cluster.brokers[0].node_id)
             values = {key: entry.value for key, entry in configs.items()}
             target.durability = durability_of(values)
+            target.is_pybroker = "durability" in values
             shown = ("durability", "log.flush.interval.messages", "min.insync.replicas", "default.replication.factor")
             target.settings = {key: str(values[key]) for key in shown if values.get(key) is not None}
     except ConnectionFailed as error:
@@ -86,10 +87,12 @@ def durability_of(configs: Mapping[str, str | None]) -> str:
     mode = configs.get("durability")
     if mode is not None:
         return mode
-    interval = configs.get("log.flush.interval.messages") or configs.get("flush.messages")
+    interval = configs.get("flush.messages") or configs.get("log.flush.interval.messages")
     if interval is None:
         return "unknown"
     messages = int(interval)
+    if messages == 1:
+        return "fsync"
     return "page-cache" if messages > _NEVER else f"fsync every {messages} messages"
 
 
@@ -113,21 +116,11 @@ class LocalBroker:
         return self._process.pid
 
     def start(self) -> float:
-        """Returns when it listens: the seconds that it took. Raises BenchError with its last words if it does not."""
-        started = time.perf_counter()
+        """Returns with the seconds until it answered a Metadata request. Raises BenchError if it does not."""
         with self._log.open("ab") as log:
             kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "PYBROKER_"))}
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, env=kept)
-        while time.perf_counter() - started < _START_S:
-            if self._process.poll() is not None:
-                raise BenchError("the broker ended before it listened", cause=self._last_words())
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
-                return time.perf_counter() - started
-            time.sleep(0.005)
-        raise BenchError(f"the broker did not listen within {_START_S:.0f} s", cause=self._last_words())
-
-    def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-1500:]
+        return wait_for_metadata(self.port, self._process, self._log)
 
     def kill(self) -> None:
         """kill -9."""

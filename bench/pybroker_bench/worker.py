@@ -3,7 +3,7 @@
 It is told what to do in lines of JSON over the socket FD, and answers in the same way:
 
     {"do": "open"}                                   {"is": "open"}
-    {"do": "fill", "records": N}                     {"is": "filled"}
+    {"do": "fill", "records": N}                     {"is": "filled", "seconds", "records"}
     {"do": "start", "start_ns", "first_ns", "last_ns"}   {"is": "progress", ...} every half second; {"is": "done"}
     {"do": "written"}                                {"is": "written", "members": [...]}
     {"do": "account"}                                {"is": "account", "members": [...]}
@@ -21,6 +21,7 @@ import json
 import resource
 import socket
 import sys
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ from pybroker_bench.verify import Checker
 
 LINE_BYTES_MAX: Final = 1 << 28
 _PROGRESS_S: Final = 0.5
+_FIRST_RECORDS: Final = 2_000
 
 
 class Worker:
@@ -88,8 +90,13 @@ class Worker:
                 self.tell({"is": "open"})
             case "fill":
                 share = order["records"] // len(self._producers)
-                await _all(each.fill(share) for each in self._producers)
-                self.tell({"is": "filled"})
+                # The first records open connections and find out leaders: they are not timed.
+                first = min(share // 10, _FIRST_RECORDS)
+                await _all(each.fill(first) for each in self._producers)
+                started = time.monotonic()
+                await _all(each.fill(share - first) for each in self._producers)
+                seconds = time.monotonic() - started
+                self.tell({"is": "filled", "seconds": seconds, "records": (share - first) * len(self._producers)})
             case "start":
                 self._window.set(order["first_ns"], order["last_ns"])
                 self._tasks.create_task(self._run(order))
@@ -167,7 +174,9 @@ async def serve(connection: socket.socket) -> None:
             reason = reason.exceptions[0]
         why = reason.format_message() if isinstance(reason, BenchError) else str(reason)
         writer.write(json.dumps({"is": "failed", "why": why}).encode() + b"\n")
-        await writer.drain()
+        # The loop writes when it next turns: without waiting for that it would end with the message unsent.
+        writer.close()
+        await writer.wait_closed()
 
 
 class _Over(Exception):

@@ -32,6 +32,7 @@ from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.coordinator.group.coordinator import GroupCoordinator, group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.gate import TransactionGate
 from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.services import Services
@@ -109,6 +110,7 @@ class Broker:
         self._services: Services | None = None
         self._control: ControlPlane | None = None
         self._flusher: Flusher | None = None
+        self._isr_changes: IsrChanges | None = None
         self._loop_lag = LoopLag(runtime.clock, runtime.timers)
         self.admin = AdminListener(runtime)
         self._broker_epoch = -1
@@ -273,7 +275,7 @@ class Broker:
         self._replicas = replicas
         self._logs.on_directory_failure(replicas.on_logs_failed)
         if self.config.inter_broker_listener is not None:
-            changes = IsrChanges(controller, runtime, lambda: self.config)
+            changes = self._isr_changes = IsrChanges(controller, runtime, lambda: self.config)
             replicas.follow_leaders(peers, runtime, changes.propose)
         replicas.on_image(MetadataImage(), publisher.image)
         publisher.subscribe(replicas.on_image)
@@ -319,6 +321,7 @@ class Broker:
             groups=self._groups,
             markers=self._markers,
             transactions=self._transactions,
+            transaction_gate=TransactionGate(self._replicas, self._transactions, self.peers, self.config),
             producer_ids=self._producer_ids,
             peers=self.peers,
             fetch_sessions=FetchSessionCache(
@@ -378,7 +381,9 @@ class Broker:
         assert self._flusher is not None
         assert self._cleaner is not None
         self._loop_lag.start()
-        self.admin.serve(Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals))
+        self.admin.serve(
+            Sources(services, hub, self._flusher, self._cleaner, self._loop_lag, refusals, self._isr_changes)
+        )
 
     # -- while it runs
 
@@ -397,6 +402,7 @@ class Broker:
         self.config = config.with_node_id(self.node_id)
         if self._services is not None:
             self._services.config = self.config
+            self._services.transaction_gate.on_config(self.config)
         if self._replicas is not None:
             self._replicas.on_config(self.config)
         if self._groups is not None:

@@ -32,12 +32,12 @@ def _run(bootstrap: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
 def test_every_client_produces_and_reads_back_what_was_acknowledged(
     bootstrap: str, tmp_path: Path, client: str
 ) -> None:
-    report = _run(bootstrap, tmp_path, "throughput", "--client", client)
+    report = _run(bootstrap, tmp_path, "throughput", "--client", client, "--rate", "3000")
     verdict = report["verification"]
     assert report["is_clean"]
     assert verdict["is_enabled"]
-    assert verdict["checked"] == report["produced"]["all_records"] > 0
-    assert report["latency_ms"]["end_to_end"]["count"] > 0
+    assert verdict["checked"] == report["produced"]["all_records"] == 3900
+    assert report["latency_ms"]["end_to_end"]["count"] == 3000
 
 
 def test_a_rate_is_kept_and_latencies_count_from_when_a_record_was_due(bootstrap: str, tmp_path: Path) -> None:
@@ -49,9 +49,10 @@ def test_a_rate_is_kept_and_latencies_count_from_when_a_record_was_due(bootstrap
 
 
 def test_verification_can_be_left_out_and_the_report_says_so(bootstrap: str, tmp_path: Path) -> None:
-    report = _run(bootstrap, tmp_path, "throughput", "--no-verify", "--client", "librdkafka")
+    given = ("--no-verify", "--client", "librdkafka", "--set", "consumerBacklogMessages=20000")
+    report = _run(bootstrap, tmp_path, "backlog", *given)
     assert report["verification"]["is_enabled"] is False
-    assert report["consumed"][0]["all_records"] == report["produced"]["all_records"] > 0
+    assert report["consumed"][0]["all_records"] == report["filled"]["records"] + 2000 == 20_000
 
 
 def test_keys_mixed_sizes_and_compression_arrive_whole(bootstrap: str, tmp_path: Path) -> None:
@@ -76,8 +77,8 @@ def test_the_json_has_the_shape_that_is_promised(bootstrap: str, tmp_path: Path)
     report = _run(bootstrap, tmp_path, "end-to-end", "--rate", "100")
     assert report["schema"] == 1
     assert set(report) == {
-        "schema", "at", "scenario", "target", "machine", "produced", "consumed", "latency_ms", "broker", "generator",
-        "verification", "unread", "is_clean", "killed_at_s", "cold_files", "series", "histograms_ns",
+        "schema", "at", "scenario", "target", "machine", "produced", "consumed", "filled", "latency_ms", "broker",
+        "generator", "verification", "unread", "is_clean", "killed_at_s", "cold_files", "series", "histograms_ns",
     }  # fmt: skip
     assert set(report["scenario"]) == set(FIELDS)
     assert set(report["latency_ms"]["publish"]) == {
@@ -88,6 +89,30 @@ def test_the_json_has_the_shape_that_is_promised(bootstrap: str, tmp_path: Path)
     assert report["broker"]["peak_rss_bytes"] > report["broker"]["rss_bytes"] / 2 > 0
     assert report["broker"]["cpu_s_per_gb"] > 0
     assert report["series"][0]["second"] == 0
+
+
+def test_a_broker_that_is_killed_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    options = ("--rate", "300", "--set", "killBrokerAfterSeconds=1", "--duration", "3", "--warmup", "0.3", "-q")
+    done = _bench("run", "broker-kill", *options, "--json", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(path.read_text())
+    assert report["killed_at_s"] >= 1
+    assert report["verification"]["checked"] == report["produced"]["all_records"] == 990
+
+
+def test_members_that_come_and_go_lose_and_repeat_nothing(bootstrap: str, tmp_path: Path) -> None:
+    scenario = ("rebalance", "--rate", "300", "--set", "consumerPerSubscription=2")
+    report = _run(bootstrap, tmp_path, *scenario, "--set", "rebalanceIntervalSeconds=1")
+    assert report["consumed"][0]["rejoins"] >= 1
+    assert report["verification"]["checked"] >= report["produced"]["all_records"] == 390
+
+
+def test_a_subscription_replays_everything_while_another_reads_the_tail(bootstrap: str, tmp_path: Path) -> None:
+    report = _run(bootstrap, tmp_path, "replay", "--rate", "300", "--set", "consumerBacklogMessages=2000")
+    tail, replay = report["consumed"]
+    assert replay["is_replay"]
+    assert tail["all_records"] == replay["all_records"] == 2000 + 390
 
 
 def test_a_broker_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:

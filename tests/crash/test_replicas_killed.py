@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.replicated_load import replicated_load
 
-KILLS = int(os.environ.get("PYBROKER_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("PYBROKER_TEST_KILLS", "1"))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "etcd"])

@@ -42,6 +42,7 @@ TOOL_CLASSES = {
     "kafka-leader-election": f"{_TOOLS}.LeaderElectionCommand",
     "kafka-metadata-quorum": f"{_TOOLS}.MetadataQuorumCommand",
     "kafka-features": f"{_TOOLS}.FeatureCommand",
+    "kafka-transactions": f"{_TOOLS}.TransactionsCommand",
 }
 
 
@@ -78,6 +79,16 @@ def jars() -> Path:
 def java_command(main_class: str, *arguments: str, heap: str = "512M") -> list[str]:
     options = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", f"-Xmx{heap}"]
     return ["java", *options, "-cp", f"{jars()}/*", main_class, *arguments]
+
+
+def compiled(name: str, folder: Path) -> list[str]:
+    """The command that runs the class `name` of `tests/interop/java`, compiled into `folder`."""
+    source = Path(__file__).with_name("java") / f"{name}.java"
+    command = ["javac", "-cp", f"{jars()}/*", "-d", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    made = java_command(name)
+    made[made.index("-cp") + 1] += f":{folder}"
+    return made
 
 
 def tool(name: str, *arguments: str, stdin: str | None = None, timeout_s: float = 120) -> str:

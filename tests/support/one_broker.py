@@ -16,6 +16,7 @@ from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_server.config.views import BrokerConfig, broker_config
 from pybroker_server.coordinator.group.coordinator import group_coordinator
 from pybroker_server.coordinator.marking import MarkerWriter
+from pybroker_server.coordinator.transaction.gate import TransactionGate
 from pybroker_server.coordinator.transaction.transactions import Transactions
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
@@ -114,6 +115,7 @@ class OneBroker:
             groups=self.groups,
             markers=self.markers,
             transactions=self.transactions,
+            transaction_gate=TransactionGate(self.manager, self.transactions, unused, self.config),
             peers=unused,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),

@@ -153,10 +153,12 @@ class TransactionDesk(OneBroker):
         assert added == [ErrorCode.NONE]
         return producer
 
-    def stored(self) -> list[Transaction | str]:
+    def stored(self, *, committed: bool = False) -> list[Transaction | str]:
         """What lies in the log of transactions, record by record; of a tombstone the name."""
-        log = self.partition(TRANSACTIONS_TOPIC).log
-        data = memoryview(bytes(log.read(0, 1 << 30, log.end_position, min_one=True, nowait=False).records))
+        partition = self.partition(TRANSACTIONS_TOPIC)
+        log = partition.log
+        upper = partition.high_watermark_position if committed else log.end_position
+        data = memoryview(bytes(log.read(0, 1 << 30, upper, min_one=True, nowait=False).records))
         found: list[Transaction | str] = []
         for at, header in iter_batches(data):
             for record in iter_records(data[at : at + header.size_bytes], max_bytes=1 << 24):

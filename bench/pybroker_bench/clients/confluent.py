@@ -16,6 +16,7 @@ from typing import Any
 import confluent_kafka
 
 from pybroker_bench.clients.base import READ_RECORDS_MAX, Read, Reading, SendFailed, librdkafka_settings
+from pybroker_bench.errors import BenchError
 from pybroker_bench.scenario import Scenario
 
 _FLUSH_S = 60.0
@@ -71,7 +72,10 @@ class ConfluentProducer:
         for topic in self._topics:
             await self._call(self._producer.list_topics, topic, _FLUSH_S)
         if self._is_transactional:
-            await self._call(self._producer.init_transactions, _FLUSH_S)
+            try:
+                await self._call(self._producer.init_transactions, _FLUSH_S)
+            except confluent_kafka.KafkaException as error:
+                raise BenchError("the broker takes no transactions", cause=str(error)) from None
         self._poller = threading.Thread(target=self._poll, name="deliveries", daemon=True)
         self._poller.start()
 
@@ -94,7 +98,10 @@ class ConfluentProducer:
         return await sending.wait()
 
     async def begin(self) -> None:
-        await self._call(self._producer.begin_transaction)
+        try:
+            await self._call(self._producer.begin_transaction)
+        except confluent_kafka.KafkaException as error:
+            raise BenchError("a transaction could not be begun", cause=str(error)) from None
 
     async def commit(self) -> None:
         try:
@@ -103,7 +110,10 @@ class ConfluentProducer:
             raise SendFailed(0, str(error)) from None
 
     async def abort(self) -> None:
-        await self._call(self._producer.abort_transaction, _FLUSH_S)
+        try:
+            await self._call(self._producer.abort_transaction, _FLUSH_S)
+        except confluent_kafka.KafkaException as error:
+            raise BenchError("a transaction could not be aborted", cause=str(error)) from None
 
     async def close(self) -> None:
         await self._call(self._producer.flush, _FLUSH_S)

@@ -54,12 +54,15 @@ class SdkProducer:
 class SdkConsumer:
     def __init__(self, bootstrap: str, reading: Reading) -> None:
         self._keeps_values = reading.keeps_values
-        self._consumer = Consumer(
-            bootstrap=bootstrap,
-            partitions=reading.partitions,
-            start="earliest",
-            isolation="read_committed" if reading.read_committed else "read_uncommitted",
-        )
+        options: dict[str, Any] = {
+            "bootstrap": bootstrap,
+            "start": "earliest",
+            "isolation": "read_committed" if reading.read_committed else "read_uncommitted",
+        }
+        if reading.group is not None:
+            self._consumer = Consumer(*reading.topics, group=reading.group, **options)
+        else:
+            self._consumer = Consumer(partitions=reading.partitions, **options)
 
     async def open(self) -> None:
         await self._consumer.__aenter__()

@@ -80,6 +80,9 @@ def _topics(sources: Sources, rows: Rows) -> None:
             _replica(partition, rows)
     for role, count in roles.items():
         rows.add("pybroker_partitions", count, role)
+    changes = sources.isr_changes
+    rows.add("pybroker_isr_shrinks_total", 0 if changes is None else changes.shrinks)
+    rows.add("pybroker_isr_expansions_total", 0 if changes is None else changes.expansions)
     rows.add("pybroker_under_min_isr_partitions", under_min_isr)
 
 
@@ -89,6 +92,8 @@ def _traffic(hosted: HostedTopic, rows: Rows) -> None:
     rows.add("pybroker_topic_batches_in_total", sum(each.batches_in for each in partitions), hosted.name)
     rows.add("pybroker_topic_bytes_in_total", sum(each.bytes_in for each in partitions), hosted.name)
     rows.add("pybroker_topic_bytes_out_total", sum(each.bytes_out for each in partitions), hosted.name)
+    replicated = sum(each.bytes_to_followers for each in partitions)
+    rows.add("pybroker_topic_bytes_replicated_total", replicated, hosted.name)
 
 
 def _replica(partition: Partition, rows: Rows) -> None:
@@ -100,6 +105,12 @@ def _replica(partition: Partition, rows: Rows) -> None:
     rows.of("pybroker_partition_unflushed_records").append((labels, log.log_end_offset - log.flushed_offset))
     rows.of("pybroker_partition_log_size_bytes").append((labels, log.size_bytes))
     rows.of("pybroker_partition_log_segments").append((labels, len(log.segments)))
+    if partition.is_serving_leader:
+        lags = rows.of("pybroker_follower_lag_records")
+        for replica, progress in partition.state.followers.items():
+            # -1 until it has fetched for the first time: all of the log is missing.
+            reached = max(progress.log_end_offset, log.log_start_offset)
+            lags.append(((*labels, str(replica)), max(log.log_end_offset - reached, 0)))
 
 
 def _storage(sources: Sources, rows: Rows) -> None:

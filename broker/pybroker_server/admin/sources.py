@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.handlers.services import Services
 from pybroker_server.log.cleaner import Cleaner
 from pybroker_server.log.flusher import Flusher
@@ -23,6 +24,8 @@ class Sources:
     cleaner: Cleaner
     loop_lag: LoopLag
     refusals: RefusalLog
+    isr_changes: IsrChanges | None
+    """None for a broker that stays alone."""
 
     def why_not_ready(self) -> str | None:
         """None: clients are served. Else the reason, for people."""

@@ -61,7 +61,12 @@ pybroker_topic_records_in_total | counter | topic | Records appended by this bro
 pybroker_topic_batches_in_total | counter | topic | Batches appended by this broker as leader.
 pybroker_topic_bytes_in_total | counter | topic | Bytes of these batches.
 pybroker_topic_bytes_out_total | counter | topic | Bytes of records given to consumers.
+pybroker_topic_bytes_replicated_total | counter | topic | Bytes of records given to followers.
 pybroker_partitions | gauge | role | Partitions on this broker that lead, follow, or are offline.
+pybroker_follower_lag_records | gauge | topic partition replica | For led partitions: records that a follower does not \
+have yet.
+pybroker_isr_shrinks_total | counter | | Replicas that leaders here wanted out of the ISR.
+pybroker_isr_expansions_total | counter | | Replicas that leaders here wanted in the ISR.
 pybroker_under_min_isr_partitions | gauge | | Led partitions with too few replicas in sync for acks=all.
 pybroker_partition_high_watermark | gauge | topic partition | As this replica knows it.
 pybroker_partition_log_end_offset | gauge | topic partition | Where this replica's log ends.

@@ -15,7 +15,7 @@ from pybroker_server.cli.start_lines import ready_sentences, start_lines
 from pybroker_server.config.listeners import Listener
 from pybroker_server.config.load import Settings
 from pybroker_server.config.views import BrokerConfig
-from pybroker_server.runtime.loop import hold_garbage_collector
+from pybroker_server.runtime.loop import held_garbage_collector
 
 _HELP = """Run a broker until SIGTERM or SIGINT.
 
@@ -63,7 +63,6 @@ The options most used:
 def serve(
     config_file: str | None, log_format: str, log_level: str, workers: int | None, arguments: tuple[str, ...]
 ) -> int:
-    hold_garbage_collector()
     settings = settings_from(arguments, os.environ, config_file=config_file)
     config = config_from(settings)
     # After this the broker's own code is imported: structlog before it, in the way that `events` does it.
@@ -89,6 +88,7 @@ def _run_workers(config: BrokerConfig, count: int, arguments: Sequence[str], opt
     return run_workers(workers, [command(worker, given, [*options, *flags.files]) for worker in workers])
 
 
+@held_garbage_collector()
 def _run(config: BrokerConfig, *, as_json: bool) -> int:
     from pybroker_server.server import BrokerFailedError, StartError, run
 

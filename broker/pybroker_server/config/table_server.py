@@ -91,8 +91,10 @@ num.replica.fetchers | int | 1 | 1.. | cluster-wide
     Connections on which a follower fetches from one leader.
 replica.high.watermark.checkpoint.interval.ms | long | 5000 | - | read-only
     How often each partition's high watermark is written down.
-replica.selector.class | string | - | - | read-only
-    Java class that chooses the replica a consumer reads from.
+replica.selector.class | string | - \
+| one(org.apache.kafka.common.replica.LeaderSelector,org.apache.kafka.common.replica.RackAwareReplicaSelector) \
+| read-only
+    Which replica a consumer that says its rack is sent to: the leader, or one in sync on its own rack.
 fetch.purgatory.purge.interval.requests | int | 1000 | - | read-only
     How often finished entries leave the waiting room of fetches in Kafka.
 producer.purgatory.purge.interval.requests | int | 1000 | - | read-only

@@ -62,9 +62,9 @@ message.timestamp.before.max.ms | long | 9223372036854775807 | 0.. | topic \
 message.timestamp.after.max.ms | long | 3600000 | 0.. | topic | from=log.message.timestamp.after.max.ms
     A record may be at most this much ahead of the broker's clock when it is produced.
 leader.replication.throttled.replicas | list | '' | throttle | topic
-    Replicas throttled on the leader's side, as `partition:broker` pairs or `*`; not in force yet.
+    Replicas throttled on the leader's side while they are not in sync, as `partition:broker` pairs or `*`.
 follower.replication.throttled.replicas | list | '' | throttle | topic
-    Replicas throttled on the follower's side, as `partition:broker` pairs or `*`; not in force yet.
+    Replicas throttled on the follower's side while they are not in sync, as `partition:broker` pairs or `*`.
 remote.storage.enable | boolean | false | - | topic
     Keep closed segments in remote storage as well; refused while the broker has none.
 local.retention.ms | long | -2 | -2.. | topic | from=log.local.retention.ms

@@ -72,8 +72,15 @@ class IsrChanges:
         self._config = config
         self._waiting: list[Proposal] = []
         self._is_writing = False
+        self.shrinks = 0
+        """Proposed by leaders here; with the next, for metrics."""
+        self.expansions = 0
 
     def propose(self, partition: Partition, change: IsrChange) -> None:
+        if change.is_expansion:
+            self.expansions += 1
+        else:
+            self.shrinks += 1
         self._waiting.append(Proposal(partition, change))
         if not self._is_writing:
             self._is_writing = True
@@ -98,5 +105,11 @@ class IsrChanges:
         self._is_writing = False
 
     def _plan(self, image: MetadataImage, proposals: Sequence[Proposal]) -> Change:
+        """One commit for all; of each partition the first that holds, as a key can be written once only."""
         config = self._config()
-        return joined(plan_isr_change(image, proposal, config) for proposal in proposals)
+        planned: dict[Partition, Change] = {}
+        for proposal in proposals:
+            change = plan_isr_change(image, proposal, config)
+            if not change.is_empty:
+                planned.setdefault(proposal.partition, change)
+        return joined(planned.values())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.coordinator.records import CoordinatorRecord
+from pybroker_server.log.verification import Verification
 
 if TYPE_CHECKING:
     from pybroker_server.coordinator.end_marker import EndMarker
@@ -62,6 +63,7 @@ class Effects:
         "producer_epoch",
         "producer_id",
         "records",
+        "verification",
         "wall_ms",
     )
 
@@ -76,6 +78,7 @@ class Effects:
         """All records are one batch: all or none. False: one batch after the other, as many as it takes."""
         self.producer_id = -1
         self.producer_epoch = -1
+        self.verification: Verification | None = None
         self.marker: EndMarker | None = None
         """In place of records: the end of a producer's transaction in this partition."""
 
@@ -87,10 +90,11 @@ class Effects:
         """
         self.records.append((record, replay))
 
-    def in_transaction(self, producer_id: int, producer_epoch: int) -> None:
-        """The records belong to the open transaction of this producer (TxnOffsetCommit)."""
+    def in_transaction(self, producer_id: int, producer_epoch: int, verification: Verification | None = None) -> None:
+        """The records belong to the open transaction of this producer (TxnOffsetCommit): its coordinator said so."""
         self.producer_id = producer_id
         self.producer_epoch = producer_epoch
+        self.verification = verification
 
     def answer(self, reply: Reply[R], response: R) -> None:
         """Given when the records of this operation, and whatever it has seen, are committed."""

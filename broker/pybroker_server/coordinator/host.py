@@ -326,7 +326,12 @@ class CoordinatorHost(Generic[S]):
             return
         for batch, records in self._batches(effects, partition.log.config.max_message_bytes):
             partition.append(
-                memoryview(batch), ACKS_ALL, effects.now_ms, effects.wall_ms, origin=AppendOrigin.COORDINATOR
+                memoryview(batch),
+                ACKS_ALL,
+                effects.now_ms,
+                effects.wall_ms,
+                AppendOrigin.COORDINATOR,
+                verification=effects.verification,
             )
             for record, replays in records:
                 if replays:

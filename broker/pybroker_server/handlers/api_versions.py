@@ -7,9 +7,9 @@ version from the future is answered by the dispatcher, without looking at its bo
 
 The table is made from the handlers that exist. Of the features `metadata.version` is told, at the level of
 Kafka 4.3, whose table of APIs this is: tools show it, and clients switch nothing on by it;
-`group.version` 1, by which they know that consumer groups (KIP-848) are served; and
-`eligible.leader.replicas.version` 1 (KIP-966). Others that switch things
-on (`transaction.version`, `share.version`) are told when they are served.
+`group.version` 1, by which they know that consumer groups (KIP-848) are served;
+`eligible.leader.replicas.version` 1 (KIP-966); and `transaction.version` 2, by which they leave it to the
+broker to add what they write to their transaction (KIP-890). `share.version` is told when it is served.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
 
-FEATURES: Final = (("eligible.leader.replicas.version", 0, 1), ("group.version", 0, 1), ("metadata.version", 7, 30))
+FEATURES: Final = (
+    ("eligible.leader.replicas.version", 0, 1),
+    ("group.version", 0, 1),
+    ("metadata.version", 7, 30),
+    ("transaction.version", 0, 2),
+)
 """(name, lowest level, level in force)."""
 _ZERO_LEVELS_FROM: Final = 4
 _FIRST_NAMED_VERSION: Final = 3

@@ -20,6 +20,7 @@ from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode
 from pybroker_protocol.messages import FetchRequest, FetchResponse
 from pybroker_server.handlers.leader_hints import leader_addresses
+from pybroker_server.handlers.partition_views import reachable_brokers
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
@@ -32,6 +33,8 @@ from pybroker_server.replica.fetch_session import (
     SessionKind,
     SessionPartition,
 )
+from pybroker_server.replica.partition import Partition
+from pybroker_server.replica.selector import RACK_AWARE_SELECTOR, nearest_replica
 
 TopicResult = FetchResponse.FetchableTopicResponse
 
@@ -146,6 +149,17 @@ class _Fetch(ReplicaFetch):
             self.pending.on_hurry = self.hurry
         return self.pending
 
+    def preferred_replica(self, partition: Partition, offset: int) -> int | None:
+        """See `ReplicaFetch.preferred_replica`: only where a selector is configured, and the consumer says its rack."""
+        rack = self.request.rack_id
+        if not rack or self.services.config.replica_selector_class != RACK_AWARE_SELECTOR:
+            return None
+        if not partition.is_serving_leader:
+            return None
+        reachable = reachable_brokers(self.services, self.context.connection)
+        racks = {node_id: found.broker.rack for node_id, found in reachable.items()}
+        return nearest_replica(partition.state, rack, racks, offset)
+
     def answer(self) -> None:
         """See `ReplicaFetch.answer`."""
         assert self.pending is not None
@@ -238,7 +252,10 @@ class _Fetch(ReplicaFetch):
             if data.error_code:
                 self.services.errors.add(ApiKey.FETCH, data.error_code)
             elif data.records and target.partition is not None:
-                target.partition.bytes_out += len(data.records)
+                if self.replica_id >= 0:
+                    target.partition.bytes_to_followers += len(data.records)
+                else:
+                    target.partition.bytes_out += len(data.records)
             found.append(data)
         return found
 

@@ -6,11 +6,13 @@ device of every replica in sync (design D7). Order per partition is that of arri
 returns, only its answer waits, so requests may follow each other without waiting (`pipelined`).
 
 The batches are looked at as far as the 61-byte header and only the log judges them (`log/validator.py`); what depends
-on the request's version or its transactional id is decided here, before anything is appended.
+on the request's version is decided here, before anything is appended. What is written in a transaction goes through
+`produce_admission.py` first.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from struct import Struct
 
 from pybroker_protocol.api_keys import ApiKey
@@ -18,7 +20,9 @@ from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_protocol.messages import ProduceRequest, ProduceResponse
 from pybroker_protocol.records.batch import BATCH_OVERHEAD, CODEC_MASK, LOG_OVERHEAD, MAGIC, TRANSACTIONAL
 from pybroker_protocol.records.compression import Codec
+from pybroker_server.coordinator.transaction.gate import Admission
 from pybroker_server.handlers.leader_hints import leader_addresses
+from pybroker_server.handlers.produce_admission import fill_refusal, when_admitted, writer_of, written_in_transaction
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import NO_RESPONSE, CloseConnection, Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
@@ -35,11 +39,9 @@ _VALID_ACKS = frozenset((_ACKS_ALL, 0, 1))
 _FIRST_ID_VERSION = 13
 _FIRST_HINT_VERSION = 10
 _FIRST_ZSTD_VERSION = 7
-_FIRST_ABORTABLE_VERSION = 11
 
 _ATTRIBUTES_LOW_AT = 22
 """The byte of a batch header with the attribute bits that matter here."""
-_NEEDS_A_LOOK = TRANSACTIONAL | Codec.ZSTD
 _LENGTH_TO_MAGIC = Struct(">iib").unpack_from
 _LENGTH_AT = 8
 
@@ -54,7 +56,6 @@ _SAYS_NOTHING_OF_THE_LOG = frozenset(
         ErrorCode.INVALID_REQUIRED_ACKS,
         ErrorCode.INVALID_TOPIC_EXCEPTION,
         ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
-        ErrorCode.TRANSACTION_ABORTABLE,
     }
 )
 """Errors with which Kafka leaves the log start offset at -1: it did not come to ask the log."""
@@ -79,10 +80,34 @@ def refuse_all(context: RequestContext, request: ProduceRequest, code: ErrorCode
 @handles(ApiKey.PRODUCE, 3, 13, advertised_min_version=0, pipelined=True, error_response=refuse_all)
 def handle_produce(services: Services, context: RequestContext, request: ProduceRequest) -> Reply:
     """See the head of this file."""
-    acks = request.acks
     refusal = _refusal(services, request)
     if refusal is not None:
         return _refused(context, request, refusal)
+    if request.transactional_id is None:
+        return _produce(services, context, request, None)
+    sequences, producers = written_in_transaction(services.replicas, context.api_version, request)
+    if len(producers) > 1:
+        refused = _refused(context, request, ErrorCode.INVALID_PRODUCER_ID_MAPPING)
+        for result in (each for topic in refused.responses for each in topic.partition_responses):
+            result.error_message = "one request holds transactional batches of several producers"
+        return refused
+    if not producers:
+        return _produce(services, context, request, None)
+
+    def produce(admission: Admission) -> Reply:
+        clock = services.replicas.clock
+        now = replace(context, now_ms=clock.monotonic_ms(), wall_ms=clock.wall_ms())
+        return _produce(services, now, request, admission)
+
+    writer = writer_of(request.transactional_id, *producers.pop(), context.api_version)
+    return when_admitted(services.transaction_gate, writer, sequences, produce)
+
+
+def _produce(
+    services: Services, context: RequestContext, request: ProduceRequest, admission: Admission | None
+) -> Reply:
+    """Appends, and answers now or later. `admission` is None outside of transactions."""
+    acks = request.acks
     version = context.api_version
     replicas = services.replicas
     waiting: _WaitingProduce | None = None
@@ -104,7 +129,7 @@ def handle_produce(services: Services, context: RequestContext, request: Produce
                 result.error_code = _missing(replicas, version, topic, data.index)
                 has_failed = True
                 continue
-            required = _append(context, request, hosted, partition, data.records, result)
+            required = _append(context, request, hosted, partition, data.records, result, admission)
             if required > partition.state.high_watermark:
                 waiting = waiting or _WaitingProduce(services, context)
                 waiting.add(result, required, partition.waiting)
@@ -183,15 +208,27 @@ def _append(
     partition: Partition,
     records: memoryview | None,
     result: PartitionResult,
+    admission: Admission | None,
 ) -> int:
     """Appends and fills in `result`; which offset the high watermark must reach before it may be told, or -1."""
     acks = request.acks
+    verification = None
+    if admission is not None:
+        where = (hosted.name, partition.index)
+        if where in admission.errors:
+            fill_refusal(result, admission.errors[where])
+            return -1
+        verification = admission.held.get(where)
     try:
         if records is None or hosted.is_internal or acks not in _VALID_ACKS:
             raise KafkaError(_code_of_refusal(hosted, records))
-        if len(records) >= BATCH_OVERHEAD and records[_ATTRIBUTES_LOW_AT] & _NEEDS_A_LOOK:
-            _check_attributes(context.api_version, records[_ATTRIBUTES_LOW_AT])
-        info = partition.append(records, acks, context.now_ms, context.wall_ms)
+        if (
+            context.api_version < _FIRST_ZSTD_VERSION
+            and len(records) >= BATCH_OVERHEAD
+            and records[_ATTRIBUTES_LOW_AT] & CODEC_MASK == Codec.ZSTD
+        ):
+            raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
+        info = partition.append(records, acks, context.now_ms, context.wall_ms, verification=verification)
     except KafkaError as error:
         _fill_error(result, partition, records, error)
         return -1
@@ -210,17 +247,6 @@ def _code_of_refusal(hosted: HostedTopic, records: memoryview | None) -> ErrorCo
     if records is None:
         return ErrorCode.INVALID_RECORD
     return ErrorCode.INVALID_TOPIC_EXCEPTION if hosted.is_internal else ErrorCode.INVALID_REQUIRED_ACKS
-
-
-def _check_attributes(version: int, attributes: int) -> None:
-    """What a batch of this kind needs of the request's version. Raises KafkaError."""
-    if attributes & CODEC_MASK == Codec.ZSTD and version < _FIRST_ZSTD_VERSION:
-        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
-    if attributes & TRANSACTIONAL:
-        # No transaction of this broker holds any partition: the code that Kafka gives when verification finds
-        # none (KIP-890), with which clients abort, or before version 11 give up.
-        is_known = version >= _FIRST_ABORTABLE_VERSION
-        raise KafkaError(ErrorCode.TRANSACTION_ABORTABLE if is_known else ErrorCode.INVALID_TXN_STATE)
 
 
 def _fill_error(result: PartitionResult, partition: Partition, records: memoryview | None, error: KafkaError) -> None:
@@ -278,6 +304,7 @@ class _WaitingProduce(DelayedProduce):
                 self._services.errors.add(ApiKey.PRODUCE, code)
             _add_hints(self._services, self._context, self._response)
         self._pending.complete(self._response)
+        self.release()
 
     def _abandon(self) -> None:
         self._services.replicas.purgatory.cancel(self)

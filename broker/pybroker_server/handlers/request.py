@@ -52,15 +52,22 @@ class Pending(Generic[R]):
 
     `abandoned` is set when the connection closed first: completing is then harmless and does nothing, and
     `on_abandon` lets the owner drop what it keeps for it (a purgatory entry, say).
+
+    Either end of it lets go of both sides: a cycle would keep the answer's buffers until a garbage collection.
+
+    `is_ordered`: nothing that follows on the connection may be handled before this is answered, though its API is
+    pipelined: the request's effect is still to come. `NO_RESPONSE` may be given as well, and `CloseConnection` where a
+    handler would raise it.
     """
 
-    __slots__ = ("_callback", "abandoned", "completed", "on_abandon", "on_hurry", "response")
+    __slots__ = ("_callback", "abandoned", "completed", "is_ordered", "on_abandon", "on_hurry", "response")
 
     def __init__(self) -> None:
         self._callback: Callable[[R], None] | None = None
         self.response: R | None = None
         self.completed = False
         self.abandoned = False
+        self.is_ordered = False
         self.on_abandon: Callable[[], None] | None = None
         self.on_hurry: Callable[[], None] | None = None
         """What answers it at once with what there is; None for what cannot be hurried."""
@@ -68,19 +75,22 @@ class Pending(Generic[R]):
     def complete(self, response: R) -> None:
         assert not self.completed, "a response was given twice"
         self.completed = True
+        callback, self._callback = self._callback, None
+        self.on_abandon = self.on_hurry = None
         if self.abandoned:
             return
-        if self._callback is None:
+        if callback is None:
             self.response = response
         else:
-            self._callback(response)
+            callback(response)
 
     def attach(self, callback: Callable[[R], None]) -> None:
         """Called once by the connection; fires at once when the response is already there."""
-        self._callback = callback
         if self.completed and self.response is not None:
             callback(self.response)
             self.response = None
+        elif not self.completed:
+            self._callback = callback
 
     def hurry(self) -> None:
         """The peer has more to say: whoever only waits for something new waits no longer."""
@@ -89,8 +99,10 @@ class Pending(Generic[R]):
 
     def abandon(self) -> None:
         self.abandoned = True
-        if not self.completed and self.on_abandon is not None:
-            self.on_abandon()
+        on_abandon, self.on_abandon = self.on_abandon, None
+        self._callback = self.on_hurry = None
+        if not self.completed and on_abandon is not None:
+            on_abandon()
 
 
 class _NoResponse:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pybroker_server.controller.producer_ids import ProducerIdAllocator
     from pybroker_server.coordinator.group.coordinator import GroupCoordinator
     from pybroker_server.coordinator.marking import MarkerWriter
+    from pybroker_server.coordinator.transaction.gate import TransactionGate
     from pybroker_server.coordinator.transaction.transactions import Transactions
     from pybroker_server.log.manager import LogManager
     from pybroker_server.metadata.publisher import MetadataPublisher
@@ -46,6 +47,7 @@ class Services:
     groups: GroupCoordinator
     markers: MarkerWriter
     transactions: Transactions
+    transaction_gate: TransactionGate
     peers: Peers
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache

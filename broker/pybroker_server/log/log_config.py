@@ -53,6 +53,8 @@ class LogConfig:
     durability: str = FSYNC
     producer_id_expiration_ms: int = 24 * 3600 * 1000
     """The broker's `producer.id.expiration.ms`: how long an idle producer is remembered."""
+    transaction_partition_verification_enable: bool = False
+    """The broker's: the first batch of a transaction is appended only with its coordinator's consent (KIP-890)."""
     validate_records: bool = False
     """Look at every record of every batch before it is stored (design D2: off the default path)."""
 

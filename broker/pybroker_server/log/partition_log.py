@@ -15,25 +15,24 @@ from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError, ProtocolError
 from pybroker_protocol.records.batch import (
-    CONTROL,
-    TRANSACTIONAL,
     BatchHeader,
     iter_batches,
     patch_offset_and_epoch,
     verify_crc,
 )
-from pybroker_server.log.batch_scan import read_end_marker
 from pybroker_server.log.flush_tickets import CheckpointTicket, FlushTicket, Snapshot
 from pybroker_server.log.leader_epochs import LeaderEpochs
 from pybroker_server.log.log_config import LogConfig
 from pybroker_server.log.log_reader import LogReader, Segments
 from pybroker_server.log.position import AppendInfo, LogPosition, ReadResult
+from pybroker_server.log.producer_check import check_producer
 from pybroker_server.log.producer_replay import apply_batch
 from pybroker_server.log.producer_snapshot import format_snapshot
-from pybroker_server.log.producer_state import SERVER_SIDE_VERIFICATION, ProducerState
+from pybroker_server.log.producer_state import ProducerState
 from pybroker_server.log.segment import POSITION_MAX, Segment
 from pybroker_server.log.transaction_index import AbortedTransaction
 from pybroker_server.log.validator import AppendOrigin, check_batch, prepare_records
+from pybroker_server.log.verification import Verification
 from pybroker_server.runtime.ports import Disk
 from pybroker_server.runtime.shared_buffers import SharedBufferPool
 
@@ -196,8 +195,12 @@ class PartitionLog:
         *,
         origin: AppendOrigin = AppendOrigin.CLIENT,
         transaction_version: int = 0,
+        verification: Verification | None = None,
     ) -> AppendInfo:
         """Appends the one batch in `records`, writing offset and epoch into it (it must be writable).
+
+        `transaction_version` is that of a marker; `verification` the coordinator's consent to the first batch of a
+        transaction.
 
         A batch that is one of its producer's last five is answered with where it went then. Raises KafkaError with
         the code for the client, with `record_errors` where single records are to blame, and OSError; nothing was
@@ -207,9 +210,18 @@ class PartitionLog:
         header = check_batch(records, config, origin)
         state = self.producer_state
         if header.producer_id >= 0:
-            known = self._check_producer(records, header, origin, transaction_version)
+            known = check_producer(
+                state,
+                records,
+                header,
+                origin,
+                transaction_version=transaction_version,
+                verification=verification,
+                must_be_verified=config.transaction_partition_verification_enable,
+            )
             if known is not None:
-                return known
+                start, end = self._reader.log_start_offset, self._reader.end
+                return AppendInfo(known.first_offset, known.last_offset, known.timestamp, start, end, True)
         records, header, append_time = prepare_records(records, header, config, now_wall_ms)
         size = header.size_bytes
         if size > config.segment_bytes:
@@ -230,39 +242,6 @@ class PartitionLog:
             state.now_ms = now_wall_ms
             self._apply_producer(records[:size], header, base, segment)
         return AppendInfo(base, last, append_time, self._reader.log_start_offset, end, False)
-
-    def _check_producer(
-        self, records: memoryview, header: BatchHeader, origin: AppendOrigin, transaction_version: int
-    ) -> AppendInfo | None:
-        """The answer of the first time for a batch sent again. Raises KafkaError for one that may not follow."""
-        state = self.producer_state
-        if header.attributes & CONTROL:
-            marker = read_end_marker(records)
-            if marker is not None:
-                state.check_marker(
-                    header.producer_id,
-                    header.producer_epoch,
-                    marker.coordinator_epoch,
-                    transaction_version=transaction_version,
-                )
-            return None
-        checks_sequence = origin is AppendOrigin.CLIENT
-        if checks_sequence:
-            known = state.find_duplicate(
-                header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
-            )
-            if known is not None:
-                start, end = self._reader.log_start_offset, self._reader.end
-                return AppendInfo(known.first_offset, known.last_offset, known.timestamp, start, end, True)
-        state.check_data(
-            header.producer_id,
-            header.producer_epoch,
-            header.base_sequence,
-            bool(header.attributes & TRANSACTIONAL),
-            check_sequence=checks_sequence,
-            transaction_version=transaction_version if transaction_version >= SERVER_SIDE_VERIFICATION else 0,
-        )
-        return None
 
     def append_as_follower(
         self, records: memoryview, now_wall_ms: int, leader_epoch: int = LEADER_EPOCH_MAX

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_server.log.verification import Verification, Verifications
 
 BATCHES_REMEMBERED = 5
 """Kafka's number: as many batches as a producer may have in flight."""
@@ -23,7 +24,6 @@ NO_EPOCH = -1
 NO_SEQUENCE = -1
 NO_OFFSET = -1
 NO_TIMESTAMP = -1
-UNKNOWN_TRANSACTION_VERSION = 0
 SERVER_SIDE_VERIFICATION = 2
 """`transaction.version` from which each transaction has an epoch of its own (KIP-890)."""
 
@@ -96,7 +96,7 @@ class ProducerEntry:
 class ProducerState:
     """The producers of one partition."""
 
-    __slots__ = ("_entries", "_ongoing", "_unreplicated", "first_unstable_offset", "now_ms")
+    __slots__ = ("_entries", "_ongoing", "_unreplicated", "first_unstable_offset", "now_ms", "verifications")
 
     def __init__(self, now_ms: int = 0) -> None:
         self._entries: dict[int, ProducerEntry] = {}
@@ -107,6 +107,7 @@ class ProducerState:
         self.first_unstable_offset: int | None = None
         self.now_ms = now_ms
         """The wall clock as last told, for `last_active_ms`."""
+        self.verifications = Verifications()
 
     # -- asking
 
@@ -123,6 +124,11 @@ class ProducerState:
     def ongoing_transactions(self) -> dict[int, int]:
         """First offset to producer id, oldest first."""
         return dict(self._ongoing)
+
+    def has_open_transaction(self, producer_id: int, epoch: int) -> bool:
+        """Whether something of the producer's transaction is here already, so that more of it may follow."""
+        entry = self._entries.get(producer_id)
+        return entry is not None and entry.transaction_first_offset != NO_OFFSET and entry.epoch == epoch
 
     @property
     def first_undecided_offset(self) -> int | None:
@@ -149,12 +155,13 @@ class ProducerState:
         is_transactional: bool,
         *,
         check_sequence: bool = True,
-        transaction_version: int = UNKNOWN_TRANSACTION_VERSION,
+        verification: Verification | None = None,
     ) -> None:
         """Whether a batch may be appended now. Not for duplicates: ask `find_duplicate` first.
 
         Raises KafkaError INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER or INVALID_TXN_STATE, in this
-        order. Coordinators write without sequences (`check_sequence=False`).
+        order. Coordinators write without sequences (`check_sequence=False`). `verification` is the question that is out
+        for the producer, if any.
         """
         entry = self._entries.get(producer_id)
         known_epoch = -1 if entry is None else entry.epoch
@@ -163,8 +170,10 @@ class ProducerState:
                 ErrorCode.INVALID_PRODUCER_EPOCH,
                 f"epoch {epoch} of producer {producer_id} is below {known_epoch}, the last one seen",
             )
+        if check_sequence and verification is not None and first_sequence > verification.lowest_sequence:
+            raise _out_of_order(producer_id, first_sequence, f"{verification.lowest_sequence} waits before it")
         if entry is None:
-            if check_sequence and first_sequence and transaction_version >= SERVER_SIDE_VERIFICATION:
+            if check_sequence and first_sequence and verification is not None and verification.adds:
                 raise _out_of_order(producer_id, first_sequence, "it has no state here and must begin with 0")
             return
         if check_sequence:
@@ -223,6 +232,8 @@ class ProducerState:
         is_transactional: bool,
     ) -> None:
         """A data batch is in the log."""
+        if is_transactional:
+            self.verifications.forget(producer_id)
         entry = self._entries.get(producer_id)
         if entry is None:
             entry = self._entries[producer_id] = ProducerEntry(producer_id, epoch, self.now_ms)
@@ -241,6 +252,7 @@ class ProducerState:
         self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int, timestamp: int, aborted: bool
     ) -> CompletedTransaction | None:
         """A transaction marker is in the log at `offset`; None when it ended a transaction without records."""
+        self.verifications.forget(producer_id)
         entry = self._entries.get(producer_id)
         if entry is None:
             entry = self._entries[producer_id] = ProducerEntry(producer_id, epoch, self.now_ms)
@@ -287,12 +299,14 @@ class ProducerState:
         ]
         for producer_id in expired:
             del self._entries[producer_id]
+        self.verifications.remove_expired(now_ms, expiration_ms)
         return len(expired)
 
     def clear(self) -> None:
         self._entries.clear()
         self._ongoing.clear()
         self._unreplicated.clear()
+        self.verifications.clear()
         self.first_unstable_offset = None
 
     def load(self, entries: list[ProducerEntry]) -> None:

@@ -70,13 +70,15 @@ class Later:
     def set(self, buffers: list[Buffer], failed: bool = False) -> None:
         self.buffers = buffers
         self.failed = failed
-        if self._on_ready is not None:
-            self._on_ready()
+        self.pending = None
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
 
     @property
     def is_parked(self) -> bool:
         """Whether nothing is under way for it: it waits for an event, as a long-polling Fetch does."""
-        return self.pending is not None and not self.pipelined
+        return self.pending is not None and not self.pipelined and not self.pending.is_ordered
 
     @property
     def can_hurry(self) -> bool:
@@ -90,8 +92,9 @@ class Later:
     def abandon(self) -> None:
         """The connection is gone. A coroutine runs on: half an admin operation helps nobody."""
         self._on_ready = None
-        if self.pending is not None:
-            self.pending.abandon()
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.abandon()
 
 
 Answer = list[Buffer] | Later | None
@@ -256,10 +259,13 @@ class Dispatcher:
         return encode_response(ApiKey.API_VERSIONS, 0, correlation_id, refusal)
 
     def _answer_later(self, route: Route, context: RequestContext, pending: Pending[Any]) -> Later:
-        later = Later(route.handler.pipelined)
+        later = Later(route.handler.pipelined and not pending.is_ordered)
         later.pending = pending
 
         def deliver(response: Any) -> None:
+            if response is NO_RESPONSE or isinstance(response, CloseConnection):
+                later.set([], failed=response is not NO_RESPONSE)
+                return
             try:
                 later.set(route.encode(context, response))
             except Exception as error:  # noqa: BLE001 - the edge: whoever completes it has other clients to serve

@@ -109,6 +109,11 @@ class ReplicaFetch:
         """The results are there, after a wait or a cold read."""
         raise NotImplementedError
 
+    def preferred_replica(self, partition: Partition, offset: int) -> int | None:
+        """Where a consumer had better read (KIP-392); None: here."""
+        del partition, offset
+        return None
+
     def start(self, now_ms: int) -> bool:
         """Reads `targets`, set by now."""
         if self.replica_id >= 0:
@@ -228,16 +233,38 @@ class ReplicaFetch:
         except KafkaError as error:
             target.data = error_data(partition.index, error.code)
             return None
+        if self._is_throttled(partition):
+            self._fill(target, partition, EMPTY, None)
+            return None
+        if self.may_ask_followers:
+            preferred = self.preferred_replica(partition, offset)
+            if preferred is not None:
+                self._fill(target, partition, EMPTY, None)
+                assert target.data is not None
+                target.data.preferred_read_replica = preferred
+                return None
         upper = self._upper(partition)
         if offset < upper.offset:
             return upper
         self._fill(target, partition, EMPTY, upper if offset == upper.offset else log.position_of(offset))
         return None
 
+    def _is_throttled(self, partition: Partition) -> bool:
+        """Whether the quota has nothing left for this follower now (KIP-73)."""
+        if not self._counts_for_quota(partition):
+            return False
+        manager = self.manager
+        return manager.leader_quota.wait_ms(manager.clock.monotonic_ms()) > 0
+
+    def _counts_for_quota(self, partition: Partition) -> bool:
+        return self.replica_id >= 0 and partition.is_throttled_as_leader and self.replica_id not in partition.state.isr
+
     def _fill(self, target: FetchTarget, partition: Partition, records: memoryview, start: LogPosition | None) -> None:
         log = partition.log
         reached = partition.state.high_watermark
         target.start = start
+        if records and self._counts_for_quota(partition):
+            self.manager.leader_quota.note(len(records), self.manager.clock.monotonic_ms())
         target.data = PartitionData(
             partition_index=partition.index,
             high_watermark=reached,

@@ -225,6 +225,18 @@ class LeaderFetcher:
             if partition.needs_flush():
                 self._flushes += 1
                 partition.when_flushed(self._on_flushed)
+            self._pay(entry, len(data.records or b""))
+
+    def _pay(self, entry: Following, size_bytes: int) -> None:
+        """A throttled replica that is not in sync rests when it had more than its share (KIP-73)."""
+        partition, parts = entry.partition, self._parts
+        if not partition.is_throttled_as_follower or parts.node_id in partition.state.isr:
+            return
+        now_ms = parts.runtime.clock.monotonic_ms()
+        parts.quota.note(size_bytes, now_ms)
+        wait_ms = parts.quota.wait_ms(now_ms)
+        if wait_ms:
+            self._rest(entry, wait_ms)
 
     def _on_flushed(self) -> None:
         self._flushes -= 1
@@ -243,12 +255,13 @@ class LeaderFetcher:
         self._session.note(entry.key)
         self._schedule()
 
-    def _rest(self, entry: Following) -> None:
+    def _rest(self, entry: Following, delay_ms: int | None = None) -> None:
         """Tries it again a little later, unless newer metadata comes first."""
         entry.is_resting = True
-        entry.backoff_ms = self._longer(entry.backoff_ms)
+        if delay_ms is None:
+            delay_ms = entry.backoff_ms = self._longer(entry.backoff_ms)
         self._session.forget(entry.key)
-        self._parts.runtime.timers.call_after_ms(entry.backoff_ms, partial(self._settle, entry))
+        self._parts.runtime.timers.call_after_ms(delay_ms, partial(self._settle, entry))
 
     # -- what takes longer
 

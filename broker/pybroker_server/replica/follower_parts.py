@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.peers.peers import Peers
+from pybroker_server.replica.throttle import ReplicationQuota
 from pybroker_server.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -32,3 +33,4 @@ class FollowerParts:
     """Takes away what lies at the offset and after it."""
     start_anew: Truncate
     """Takes away everything; the log goes on at the offset."""
+    quota: ReplicationQuota

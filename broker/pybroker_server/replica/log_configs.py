@@ -12,7 +12,7 @@ from typing import Any, Final
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.log.log_config import LogConfig
 
-_FROM_BROKER: Final = frozenset({"producer_id_expiration_ms"})
+_FROM_BROKER: Final = frozenset({"producer_id_expiration_ms", "transaction_partition_verification_enable"})
 _FIELDS: Final = {f.name.replace("_", "."): f.name for f in fields(LogConfig) if f.name not in _FROM_BROKER}
 
 
@@ -21,4 +21,4 @@ def log_config_for(config: BrokerConfig, overrides: Mapping[str, str]) -> LogCon
     values = config.topic_values(overrides)
     given: dict[str, Any] = {_FIELDS[key]: value for key, value in values.items() if key in _FIELDS}
     given["cleanup_policy"] = frozenset(given["cleanup_policy"])
-    return LogConfig(**given, producer_id_expiration_ms=config.producer_id_expiration_ms)
+    return LogConfig(**given, **{name: getattr(config, name) for name in _FROM_BROKER})

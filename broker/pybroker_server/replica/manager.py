@@ -30,6 +30,7 @@ from pybroker_server.replica.log_starts import LogStartWriter
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.partition_state import NO_EPOCH, IsrChange, PartitionState
 from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
+from pybroker_server.replica.throttle import FOLLOWERS_KEY, LEADERS_KEY, ReplicationQuota, throttled_partitions
 from pybroker_server.runtime.ports import Blocking, Clock, TimerHandle, Timers
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class ReplicaManager:
         """Shared with every partition's state and changed in place."""
         self.followers: Followers | None = None
         """Set by `follow_leaders`, before the first image."""
+        self.leader_quota = ReplicationQuota(config.leader_replication_throttled_rate)
+        self.follower_quota = ReplicationQuota(config.follower_replication_throttled_rate)
         self._on_isr_change: OnIsrChange | None = None
         self._isr_timer: TimerHandle | None = None
         self._failed: set[tuple[str, int]] = set()
@@ -203,6 +206,7 @@ class ReplicaManager:
             broker_epoch=self._broker_epoch,
             truncate=self._truncate,
             start_anew=self._start_anew,
+            quota=self.follower_quota,
         )
         self.followers = Followers(parts)
         self._on_isr_change = on_isr_change
@@ -286,6 +290,8 @@ class ReplicaManager:
     def on_config(self, config: BrokerConfig) -> None:
         """The broker's configuration changed, and with it perhaps the defaults of topics."""
         self._config = config
+        self.leader_quota.bytes_per_second = config.leader_replication_throttled_rate
+        self.follower_quota.bytes_per_second = config.follower_replication_throttled_rate
         if self.followers is not None:
             self.followers.on_config(config)
         now_ms = self.clock.monotonic_ms()
@@ -329,9 +335,14 @@ class ReplicaManager:
         now_ms = self.clock.monotonic_ms()
         if hosted.image.configs is not topic.configs:
             self._configure(hosted, topic, now_ms)
-        hosted.image = topic
+            for hosted_partition in hosted.partitions.values():
+                self._throttle(hosted_partition, topic)
+        before, hosted.image = hosted.image.partitions, topic
         for registration in mine:
-            partition = hosted.partitions.get(registration.index) or self._open(hosted, registration)
+            partition = hosted.partitions.get(registration.index)
+            if partition is not None and before[registration.index] is registration:
+                continue
+            partition = partition or self._open(hosted, registration)
             if partition is not None:
                 self._apply_partition(partition, registration, now_ms)
         kept = {registration.index for registration in mine}
@@ -378,8 +389,15 @@ class ReplicaManager:
             log, state, self.purgatory.new_wait_list(), self._flusher, self.finish, self.clock.monotonic_ms
         )
         partition.on_isr_change = self._on_isr_change
+        self._throttle(partition, hosted.image)
         hosted.partitions[index] = partition
         return partition
+
+    def _throttle(self, partition: Partition, topic: TopicImage) -> None:
+        leads = throttled_partitions(topic.configs, LEADERS_KEY, self.node_id)
+        follows = throttled_partitions(topic.configs, FOLLOWERS_KEY, self.node_id)
+        partition.is_throttled_as_leader = leads is None or partition.index in leads
+        partition.is_throttled_as_follower = follows is None or partition.index in follows
 
     def _log_of(self, hosted: HostedTopic, index: int) -> PartitionLog:
         found = self._logs.get(hosted.name, index)

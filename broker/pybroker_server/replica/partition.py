@@ -12,23 +12,26 @@ until the broker restarts, because what a failed write or flush left on the devi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.log.position import AppendInfo, LogPosition
 from pybroker_server.log.validator import AppendOrigin
 from pybroker_server.metadata.image import PartitionImage
-from pybroker_server.replica.partition_state import IsrChange, PartitionState, Transition
+from pybroker_server.replica.partition_state import InvariantError, IsrChange, PartitionState, Transition
 from pybroker_server.replica.purgatory import DelayedOperation, WaitList
+from pybroker_server.telemetry.events import get_logger
 
 if TYPE_CHECKING:
     from pybroker_server.log.flusher import Flusher
     from pybroker_server.log.log_config import LogConfig
     from pybroker_server.log.partition_log import PartitionLog
+    from pybroker_server.log.verification import Verification
 
 Finish = Callable[[list[DelayedOperation]], None]
 
+_log = get_logger("pybroker.replica")
 ACKS_ALL = -1
 HIGH_WATERMARK = -1
 """In place of an offset in DeleteRecords: everything up to the high watermark."""
@@ -48,10 +51,13 @@ class Partition:
         "batches_in",
         "bytes_in",
         "bytes_out",
+        "bytes_to_followers",
         "error",
         "high_watermark_position",
         "index",
         "is_resting",
+        "is_throttled_as_follower",
+        "is_throttled_as_leader",
         "log",
         "on_isr_change",
         "records_in",
@@ -85,6 +91,9 @@ class Partition:
         """Who writes ISR changes to the metadata store."""
         self.is_resting = False
         """Its log is being truncated: what the metadata says is taken over afterwards."""
+        self.is_throttled_as_leader = False
+        self.is_throttled_as_follower = False
+        """Whether replication that is not in sync counts for the quotas (`throttle.py`)."""
         self._is_durable = log.config.is_durable
         self._flush_requested = False
         self._is_suspended = False
@@ -96,6 +105,7 @@ class Partition:
         self.batches_in = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.bytes_to_followers = 0
 
     # Checks
 
@@ -131,10 +141,11 @@ class Partition:
         origin: AppendOrigin = AppendOrigin.CLIENT,
         *,
         transaction_version: int = 0,
+        verification: Verification | None = None,
     ) -> AppendInfo:
         """Appends one batch as leader, by default a client's; offset and leader epoch are written into `records`.
 
-        `transaction_version` says which rules hold for a batch or marker of a transaction (KIP-890).
+        The last two are `PartitionLog.append_as_leader`'s.
 
         Raises KafkaError, from the log as well (validation, sequences, storage); nothing was appended then.
         """
@@ -146,7 +157,12 @@ class Partition:
         log = self.log
         try:
             info = log.append_as_leader(
-                records, state.leader_epoch, wall_ms, origin=origin, transaction_version=transaction_version
+                records,
+                state.leader_epoch,
+                wall_ms,
+                origin=origin,
+                transaction_version=transaction_version,
+                verification=verification,
             )
         except OSError as error:
             self.go_offline(error)
@@ -159,11 +175,27 @@ class Partition:
         if not self._flush_requested and (self._is_durable or self._has_much_unflushed()):
             self._flush_requested = True
             self._flusher.request(log, self._on_flushed)
-        if state.on_local_append(info.end.offset, now_ms):
-            self._on_high_watermark()
+        try:
+            if state.on_local_append(info.end.offset, now_ms):
+                self._on_high_watermark()
+        except InvariantError as error:
+            self._stop_for(error)
         if self.waiting.followers:
             self._finish(self.waiting.on_append(info.end))
         return info
+
+    def begin_verification(
+        self, producer_id: int, epoch: int, sequence: int, wall_ms: int, *, adds: bool
+    ) -> Verification | None:
+        """What the transaction's coordinator must be asked before the producer's next batch is appended, if anything.
+
+        Raises KafkaError when this is not the leader.
+        """
+        self.check_leader()
+        producers = self.log.producer_state
+        if producers.has_open_transaction(producer_id, epoch):
+            return None
+        return producers.verifications.begin(producer_id, epoch, sequence, wall_ms, adds=adds)
 
     def _has_much_unflushed(self) -> bool:
         """Kafka's flush.messages, for topics that do not flush before they acknowledge."""
@@ -238,14 +270,18 @@ class Partition:
         A follower asks for what follows only when the records before are as durable as the topic wants them
         (`fetcher.py`), so what it asks for says what it has on its device.
         """
-        moved, change = self.state.on_follower_fetch(
-            replica,
-            broker_epoch=broker_epoch,
-            fetch_offset=fetch_offset,
-            flushed_end_offset=fetch_offset,
-            now_ms=now_ms,
-            log_start_offset=log_start_offset,
-        )
+        try:
+            moved, change = self.state.on_follower_fetch(
+                replica,
+                broker_epoch=broker_epoch,
+                fetch_offset=fetch_offset,
+                flushed_end_offset=fetch_offset,
+                now_ms=now_ms,
+                log_start_offset=log_start_offset,
+            )
+            self.state.check_invariants()
+        except InvariantError as error:
+            self._stop_for(error)
         if moved:
             self._on_high_watermark()
         if change is not None:
@@ -323,10 +359,15 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> int:
-        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark."""
+        """Below it every transaction is decided: the first offset of the earliest open one, else the high watermark.
+
+        Of one whose first records were deleted, what is left of it.
+        """
         first_unstable = self.log.producer_state.first_unstable_offset
         reached = self.state.high_watermark
-        return reached if first_unstable is None or first_unstable > reached else int(first_unstable)
+        if first_unstable is None or first_unstable > reached:
+            return reached
+        return max(int(first_unstable), self.log.log_start_offset)
 
     def last_stable_position(self) -> LogPosition:
         """The position of `last_stable_offset`: the upper bound of read_committed."""
@@ -402,6 +443,12 @@ class Partition:
         """The log cannot be trusted to be written any more: everything that waits or comes gets code 56."""
         del cause  # the log reported it; here only the consequence counts
         self.stop(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def _stop_for(self, violation: InvariantError) -> NoReturn:
+        """What must hold does not: going on could lose what was acknowledged."""
+        _log.error("invariant_violated", topic=self.topic, partition=self.index, error=str(violation))
+        self.stop(ErrorCode.KAFKA_STORAGE_ERROR)
+        raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR) from violation
 
     def stop(self, error: ErrorCode) -> None:
         """Ends serving: deleted (UNKNOWN_TOPIC_OR_PARTITION), moved away (NOT_LEADER_OR_FOLLOWER) or offline."""

@@ -181,12 +181,13 @@ class PartitionState:
     def on_registration(
         self, registration: PartitionImage, *, log_end_offset: int, flushed_end_offset: int, now_ms: int
     ) -> Transition:
-        """Applies what the metadata store says. Equal partition epochs are applied again, lower ones are
-        not.
+        """Applies what the metadata store says. An equal partition epoch is applied again and leaves an ISR change that
+        is in flight as it is; lower ones are not applied.
         """
         if registration.partition_epoch < self.partition_epoch or registration.leader_epoch < self.leader_epoch:
             return Transition.STALE
         is_new_epoch = registration.leader_epoch > self.leader_epoch
+        is_news = is_new_epoch or registration.partition_epoch > self.partition_epoch
         was_leader = self.is_leader
         if not is_new_epoch and registration.leader != self.leader:
             raise InvariantError(
@@ -198,8 +199,9 @@ class PartitionState:
         self.replicas = registration.replicas
         self.isr = registration.isr
         self.is_below_min_isr = len(self.isr) < self.effective_min_isr
-        self.pending_change = None
-        self._maximal_isr = frozenset(registration.isr)
+        if is_news:
+            self.pending_change = None
+            self._maximal_isr = frozenset(registration.isr)
         self._log_end_offset = log_end_offset
         self._flushed_end_offset = flushed_end_offset
         if self.is_leader:

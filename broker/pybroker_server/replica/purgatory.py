@@ -63,6 +63,11 @@ class DelayedOperation:
         callback, self.on_complete = self.on_complete, None
         if callback is not None:
             callback(self)
+        self.release()
+
+    def release(self) -> None:
+        """Nobody asks it anything any more: lets go of what refers back to it, so that no cycle is left for the
+        garbage collector."""
 
 
 class ProduceWait:
@@ -98,6 +103,9 @@ class DelayedProduce(DelayedOperation):
         wait.error = error
         self._unsettled -= 1
         return not self._unsettled
+
+    def release(self) -> None:
+        self.waits.clear()
 
     @property
     def failures(self) -> list[tuple[Any, ErrorCode]]:
@@ -198,6 +206,9 @@ class DelayedFetch(DelayedOperation):
     def detach(self) -> None:
         for wait in self.waits:
             wait.wait_list.remove_fetch(wait)
+
+    def release(self) -> None:
+        self.waits.clear()
         self.waits.clear()
 
 
@@ -356,6 +367,7 @@ class Purgatory:
             return
         operation.on_complete = None
         self.retire([operation])
+        operation.release()
 
     def expire(self, now_ms: int) -> list[DelayedOperation]:
         """Operations whose deadline has come, in order of their deadlines."""

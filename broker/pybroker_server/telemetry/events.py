@@ -55,6 +55,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "index_rebuilt": "An index file was damaged or missing and is made anew from its segment.",
     "lease_not_renewed": "The metadata store did not renew this broker's lease; tried again until it does.",
     "lease_ran_out": "This broker could not renew its lease in time: others may lead what it led; it stops leading.",
+    "invariant_violated": "A rule of replication does not hold; the partition is stopped. A bug: please report it.",
     "isr_change_failed": "A change of in-sync replicas could not be written to the metadata store; it is tried again.",
     "leader_epochs_rebuilt": "The file of leader epochs was damaged or missing and is made anew from the log.",
     "leader_not_reached": "A follower got no answer from its leader; it asks again.",

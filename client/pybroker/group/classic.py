@@ -14,7 +14,7 @@ import logging
 import random
 from typing import Final
 
-from pybroker.errors import KafkaError, Retriable, UnsupportedVersion, error_for
+from pybroker.errors import CorruptData, KafkaError, Retriable, UnsupportedVersion, error_for
 from pybroker.group.assignors import ASSIGNORS
 from pybroker.group.coordinator import is_elsewhere, is_for_now
 from pybroker.group.embedded import read_assignment, read_subscription, write_assignment, write_subscription
@@ -22,7 +22,7 @@ from pybroker.group.membership import Surroundings
 from pybroker.metadata import TopicPartition
 from pybroker.retry import Backoff
 from pybroker_protocol.api_keys import ApiKey
-from pybroker_protocol.errors import ErrorCode, error_code
+from pybroker_protocol.errors import ErrorCode, ProtocolError, error_code
 from pybroker_protocol.messages import (
     HeartbeatRequest,
     HeartbeatResponse,
@@ -218,7 +218,11 @@ class Classic:
         )
         if not self._is_settled(error_code(response.error_code)):
             return None
-        return read_assignment(bytes(response.assignment))
+        try:
+            return read_assignment(bytes(response.assignment))
+        except ProtocolError as error:
+            leader = joined.leader
+            raise CorruptData(f"{self._what}: the assignment from the leader {leader} is damaged: {error}") from None
 
     def _is_settled(self, code: ErrorCode) -> bool:
         """Whether the answer is no error. What passes leads to another round; raises what does not."""

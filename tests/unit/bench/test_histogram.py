@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybroker_bench.histogram import SUB_BUCKET_BITS, VALUE_MAX, Histogram, bucket_of, highest_of
@@ -19,6 +19,7 @@ def _filled(values: list[int]) -> Histogram:
     return histogram
 
 
+@settings(deadline=None)
 @given(st.integers(0, VALUE_MAX))
 def test_a_bucket_holds_its_value_and_is_no_wider_than_promised(value: int) -> None:
     bucket = bucket_of(value)
@@ -28,6 +29,7 @@ def test_a_bucket_holds_its_value_and_is_no_wider_than_promised(value: int) -> N
     assert highest - lowest <= value / (1 << SUB_BUCKET_BITS)
 
 
+@settings(deadline=None)
 @given(VALUES, st.sampled_from([50.0, 90.0, 99.0, 99.9, 99.99, 100.0]))
 def test_a_percentile_is_that_of_the_sorted_values_to_within_a_bucket(values: list[int], percent: float) -> None:
     rank = max(1, math.ceil(len(values) * round(percent * 1000) / 100_000))
@@ -35,6 +37,7 @@ def test_a_percentile_is_that_of_the_sorted_values_to_within_a_bucket(values: li
     assert bucket_of(_filled(values).percentile(percent)) == bucket_of(exact)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_two_histograms_added_up_are_one_of_all_values(first: list[int], second: list[int]) -> None:
     added = _filled(first)
@@ -43,6 +46,7 @@ def test_two_histograms_added_up_are_one_of_all_values(first: list[int], second:
     assert (added.count, added.max, added.min) == (len(first + second), max(first + second), min(first + second))
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_a_histogram_survives_being_written_and_read(values: list[int]) -> None:
     histogram = _filled(values)
@@ -50,6 +54,7 @@ def test_a_histogram_survives_being_written_and_read(values: list[int]) -> None:
     assert again.summary_ms() == histogram.summary_ms()
 
 
+@settings(deadline=None)
 @given(st.integers(0, VALUE_MAX), st.integers(1, 1000))
 def test_recording_a_value_many_times_at_once_is_recording_it_that_often(value: int, times: int) -> None:
     at_once = Histogram()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybroker_bench.ranges import Ranges
@@ -14,6 +14,7 @@ def _as_set(pairs: list[list[int]]) -> set[int]:
     return {number for first, end in pairs for number in range(first, end)}
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_added_ranges_are_a_set_and_adding_says_what_was_known(pairs: list[list[int]]) -> None:
     ranges, known = Ranges(), set[int]()
@@ -26,17 +27,20 @@ def test_added_ranges_are_a_set_and_adding_says_what_was_known(pairs: list[list[
     assert all((number in ranges) == (number in known) for number in range(-1, 62))
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_ranges_are_kept_as_few_as_they_can_be(pairs: list[list[int]]) -> None:
     kept = Ranges(pairs).to_json()
     assert all(kept[i][1] < kept[i + 1][0] for i in range(len(kept) - 1))
 
 
+@settings(deadline=None)
 @given(PAIRS, PAIRS)
 def test_without_is_the_difference(mine: list[list[int]], other: list[list[int]]) -> None:
     assert _as_set(Ranges(mine).without(Ranges(other)).to_json()) == _as_set(mine) - _as_set(other)
 
 
+@settings(deadline=None)
 @given(PAIRS, PAIRS)
 def test_update_is_the_union_and_says_how_many_were_in_both(mine: list[list[int]], other: list[list[int]]) -> None:
     ranges = Ranges(mine)

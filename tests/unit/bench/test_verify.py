@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybroker_bench.payload import STAMP_BYTES, Fillings, Stamper
@@ -81,6 +81,7 @@ def test_two_batches_that_are_swapped_are_a_reordering_of_the_whole_late_one() -
     assert _faults(_verdict(records[:10] + records[20:30] + records[10:20] + records[30:])) == {"reordered": 10}
 
 
+@settings(deadline=None)
 @given(st.integers(0, COUNT - 1), st.integers(0, 63), st.integers(0, 7))
 def test_any_bit_that_is_flipped_is_found(index: int, byte: int, bit: int) -> None:
     records = _records()
@@ -147,6 +148,7 @@ def test_producers_that_share_a_partition_are_told_apart() -> None:
     assert _verdict(mixed, [account.to_json()]).is_clean
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_mixture_of_losses_and_duplicates_is_counted_exactly(choose: random.Random) -> None:
     records, read, lost, twice = _records(), [], 0, 0

@@ -258,18 +258,6 @@ class TestTransactions:
         assert results(response) == [("t", 0, 53, -1), ("t", 1, 53, -1)]
         assert broker.log().log_end_offset == 0
 
-    @pytest.mark.parametrize(
-        ("version", "code"), [(10, ErrorCode.INVALID_TXN_STATE), (11, ErrorCode.TRANSACTION_ABORTABLE)]
-    )
-    def test_a_partition_that_no_transaction_holds(self, broker: OneBroker, version: int, code: ErrorCode) -> None:
-        partitions = [
-            Data(index=0, records=batch(b"a", producer=(7, 0, 0), transactional=True)),
-            Data(index=1, records=batch(b"b")),
-        ]
-        topics = [Topic(name="t", partition_data=partitions)]
-        response = produce(broker, topics=topics, version=version, transactional_id="tx")
-        assert results(response) == [("t", 0, code, -1), ("t", 1, 0, 0)]
-
 
 class TestLeaderHints:
     @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 
 from pybroker_protocol.errors import ErrorCode, KafkaError
 from pybroker_server.log.producer_state import BatchRange, CompletedTransaction, ProducerState
+from pybroker_server.log.verification import Verification
 
 SEQUENCE_MAX = 2**31 - 1
 
@@ -68,8 +69,8 @@ def test_a_new_epoch_begins_at_0_and_fences_the_old_one() -> None:
 def test_an_unknown_producer_must_begin_with_0_only_in_new_transactions() -> None:
     state = ProducerState()
     state.check_data(1, 0, 7, True)
-    state.check_data(1, 0, 0, True, transaction_version=2)
-    code = code_of(state.check_data, 1, 0, 7, True, transaction_version=2)
+    state.check_data(1, 0, 0, True, verification=Verification(0, 0, 0, adds=True))
+    code = code_of(state.check_data, 1, 0, 7, True, verification=Verification(0, 7, 0, adds=True))
     assert code is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 

@@ -348,3 +348,23 @@ class TestInvariants:
             state.on_local_flush(11, 0)
         with pytest.raises(InvariantError, match="R11"):
             state.check_invariants()
+
+
+def test_metadata_that_says_nothing_new_leaves_an_isr_change_in_flight_as_it_is() -> None:
+    state = leading((1, 2), (1,), end=10)
+    _, change = state.on_follower_fetch(2, broker_epoch=102, fetch_offset=10, flushed_end_offset=10, now_ms=1_000)
+    assert change is not None
+    state.begin_isr_change(change)
+    again = registration(replicas=(1, 2), isr=(1,))
+    state.on_registration(again, log_end_offset=10, flushed_end_offset=10, now_ms=1_000)
+    assert state.pending_change is change
+    assert state.maximal_isr == {1, 2}, "R5: the store may hold it already"
+
+
+def test_a_member_that_has_lost_what_is_committed_is_left_out_at_once() -> None:
+    state = leading((1, 2), end=10)
+    fetch(state, 2, 10, 1_000)
+    assert state.high_watermark == 10
+    _, change = state.on_follower_fetch(2, broker_epoch=103, fetch_offset=0, flushed_end_offset=0, now_ms=1_001)
+    assert change == IsrChange((1,), 5, 10, (), is_expansion=False)
+    assert state.high_watermark == 10

@@ -96,7 +96,7 @@ class ClassicGroup:
                 raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
         elif not in_txn and self.state is not GroupState.EMPTY:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
-        if self.state is GroupState.COMPLETING_REBALANCE:
+        if self.state is GroupState.COMPLETING_REBALANCE and not in_txn:
             # It knows the new generation, so it is about to sync: what it commits is of the old assignment.
             raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
 

@@ -35,6 +35,19 @@ class Commit(NamedTuple):
     offsets: Sequence[OffsetToCommit]
 
 
+class TransactionalCommit(NamedTuple):
+    """A TxnOffsetCommit. `epoch` is a generation id or a member epoch; versions 0-2 say nothing of membership."""
+
+    group_id: str
+    member_id: str
+    instance_id: str | None
+    epoch: int
+    version: int
+    producer_id: int
+    producer_epoch: int
+    offsets: Sequence[OffsetToCommit]
+
+
 class Fetched(NamedTuple):
     """One partition of an OffsetFetch. Nothing committed: `committed` None without an error."""
 

@@ -22,10 +22,11 @@ from pybroker_server.coordinator.group.classic.group import ClassicGroup
 from pybroker_server.coordinator.group.classic.groups import ClassicGroups
 from pybroker_server.coordinator.group.context import GroupContext, Replay
 from pybroker_server.coordinator.group.group import Group
-from pybroker_server.coordinator.group.offsets.commit import Commit, Fetched
+from pybroker_server.coordinator.group.offsets.commit import Commit, Fetched, TransactionalCommit
 from pybroker_server.coordinator.group.offsets.records import committed_from, offset_record, offset_tombstone
 from pybroker_server.coordinator.group.offsets.store import CommittedOffset, OffsetStore, TopicPartition
 from pybroker_server.coordinator.records import CoordinatorRecord
+from pybroker_server.log.verification import Verification
 
 _MEMBER_EPOCHS_FROM: Final = 9
 """Version of OffsetCommit and OffsetFetch since which they know the codes of KIP-848."""
@@ -50,7 +51,7 @@ class Offsets:
 
     def commit(self, effects: Effects, reply: Reply[Sequence[ErrorCode]], commit: Commit) -> None:
         """Answers a code per offset, in order. Raises KafkaError when the group or the member is refused."""
-        group = self._group_to_commit(effects, commit)
+        group = self._group_to_commit(effects, commit, is_code_known=commit.version >= _MEMBER_EPOCHS_FROM)
         try:
             group.check_commit(
                 commit.member_id,
@@ -67,6 +68,34 @@ class Offsets:
         if isinstance(group, ClassicGroup):
             self._classic.on_commit(effects, group, commit.member_id)
         expire_ms = min(effects.wall_ms + commit.retention_ms, _END_OF_TIME_MS) if commit.retention_ms >= 0 else -1
+        effects.answer(reply, self._store(effects, commit, expire_ms))
+
+    def commit_in_transaction(
+        self,
+        effects: Effects,
+        reply: Reply[Sequence[ErrorCode]],
+        commit: TransactionalCommit,
+        verification: Verification | None,
+    ) -> None:
+        """Offsets that count when the producer's transaction commits. As `commit`; no session is prolonged by it."""
+        group = self._group_to_commit(effects, commit, is_code_known=False)
+        try:
+            group.check_commit(
+                commit.member_id,
+                commit.instance_id,
+                commit.epoch,
+                commit.version,
+                in_txn=True,
+                partitions=[(wanted.topic_id, wanted.where[1]) for wanted in commit.offsets],
+            )
+        except KafkaError as error:
+            if error.code is ErrorCode.STALE_MEMBER_EPOCH:
+                raise KafkaError(ErrorCode.ILLEGAL_GENERATION) from None
+            raise
+        effects.in_transaction(commit.producer_id, commit.producer_epoch, verification)
+        effects.answer(reply, self._store(effects, commit, -1))
+
+    def _store(self, effects: Effects, commit: Commit | TransactionalCommit, expire_ms: int) -> list[ErrorCode]:
         longest = self._context.config.offset_metadata_max_bytes
         codes = []
         for wanted in commit.offsets:
@@ -79,17 +108,16 @@ class Offsets:
             )
             effects.append(offset_record(commit.group_id, wanted.where, committed))
             codes.append(ErrorCode.NONE)
-        effects.answer(reply, codes)
+        return codes
 
-    def _group_to_commit(self, effects: Effects, commit: Commit) -> Group:
+    def _group_to_commit(self, effects: Effects, commit: Commit | TransactionalCommit, *, is_code_known: bool) -> Group:
         found = self._context.groups.get(commit.group_id)
         if found is not None:
             return found
         if commit.epoch < 0:
             # Known from the first record on: a commit of which nothing is kept makes no group.
             return ClassicGroup(commit.group_id, effects.wall_ms)
-        is_known_code = commit.version >= _MEMBER_EPOCHS_FROM
-        raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
+        raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if is_code_known else ErrorCode.ILLEGAL_GENERATION)
 
     # OffsetFetch
 

@@ -1,14 +1,10 @@
-"""Microseconds per message of the hot APIs: `python -m tests.bench.codec_speed`.
+"""Micro-benchmarks of the wire's codecs: what a broker does with a frame of each hot API.
 
-Rows are what a broker does: read a request with its header, or build a response's objects and write its frame. The
-figure is the best of several rounds on one core; compare figures of one machine only.
+Rows are: read a request with its header, or build a response's objects and write its frame.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-import timeit
 from collections.abc import Callable
 from functools import partial
 from uuid import UUID
@@ -30,8 +26,6 @@ from pybroker_protocol.schema.classes import Message
 
 TOPIC_ID = UUID("12345678-1234-5678-1234-567812345678")
 RECORDS = memoryview(bytes(1024))
-ROUNDS = 40
-ROUND_SECONDS = 0.01
 
 
 def produce_request(partitions: int) -> ProduceRequest:
@@ -105,17 +99,6 @@ def metadata_response(brokers: int, topics: int, partitions: int) -> MetadataRes
     )
 
 
-def microseconds(works: list[Callable[[], object]]) -> list[float]:
-    """The best round of each, in turns: what disturbs the machine for a second then disturbs no row alone."""
-    timers = [timeit.Timer(work, timer=time.process_time) for work in works]
-    numbers = [max(1, int(ROUND_SECONDS / max(timer.timeit(200) / 200, 1e-7))) for timer in timers]
-    best = [float("inf")] * len(works)
-    for _ in range(ROUNDS):
-        for place, (timer, number) in enumerate(zip(timers, numbers, strict=True)):
-            best[place] = min(best[place], timer.timeit(number) / number * 1e6)
-    return best
-
-
 def parse(api_key: ApiKey, version: int, message: Message) -> Callable[[], object]:
     """Header and body of a request, as the broker's connection reads it."""
     frame = memoryview(b"".join(encode_request(api_key, version, 7, "a-client", message)))[4:]
@@ -157,14 +140,3 @@ def rows() -> dict[str, Callable[[], object]]:
     label = "build + write Metadata v12 response, 3 brokers, 10 topics x 3"
     found[label] = write(ApiKey.METADATA, 12, partial(metadata_response, 3, 10, 3))
     return found
-
-
-def main(arguments: list[str]) -> int:
-    wanted = {label: work for label, work in rows().items() if all(word in label for word in arguments)}
-    for label, figure in zip(wanted, microseconds(list(wanted.values())), strict=True):
-        print(f"{figure:8.2f}  {label}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""`pybroker bench suite` against two brokers in turn: a table with ratios, and JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_suite_runs_its_cases_on_both_brokers_and_prints_ratios(bootstrap: str, tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "-b", bootstrap, "--against", bootstrap]
+    command += ["--only", ": 1 consumer", "--rounds", "1", "--scale", "0.001", "--client", "sdk", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    assert set(result) == {"schema", "kind", "machine", "client", "rounds", "scale", "targets", "rows"}
+    assert {row["title"] for row in result["rows"]} == {"1 consumer"}
+    for row in result["rows"]:
+        for figure in row["figures"]:
+            assert len(figure["ratios"]) == 1
+            assert figure["values"]["A"][0] > 0
+    assert "ratio" in done.stdout
+
+
+def test_a_case_that_is_not_there_is_said_in_words(bootstrap: str) -> None:
+    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "-b", bootstrap, "--only", "no such"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "no case has 'no such' in its title" in done.stderr

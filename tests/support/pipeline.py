@@ -1,0 +1,176 @@
+"""An exactly-once pipeline under test: a load of numbers, workers that copy them into two topics, and a reader."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import confluent_kafka
+import confluent_kafka.admin
+from tests.support.broker_process import ROOT
+
+PARTITIONS = 3
+SOURCE, TARGETS = "source", ("left", "right")
+SETTINGS = {
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "3",
+    "transaction.state.log.num.partitions": "3",
+    "group.consumer.min.session.timeout.ms": "2000",
+    "group.consumer.session.timeout.ms": "3000",
+    "group.consumer.min.heartbeat.interval.ms": "200",
+    "group.consumer.heartbeat.interval.ms": "500",
+    "group.consumer.assignment.interval.ms": "100",
+}
+DONE_TIMEOUT_S = 180
+PAUSE_S = 7
+"""Longer than a session: the others take over, and the one that wakes up is a zombie."""
+PATIENT = {"reconnect.backoff.max.ms": 200, "metadata.recovery.strategy": "none"}
+
+
+class Worker:
+    """A process that is started again when it was killed."""
+
+    def __init__(self, bootstrap: str, folder: Path, protocol: str, number: int) -> None:
+        self._command = [sys.executable, "-m", "tests.support.pipeline_worker", bootstrap, protocol]
+        self._command += [f"worker-{number}", SOURCE, ",".join(TARGETS)]
+        self._log = (folder / f"worker-{number}.log").open("ab")
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT)
+
+    def kill(self) -> None:
+        self.close()
+        self._process = self._start()
+
+    def pause(self) -> None:
+        """It wakes up as a zombie, when a timer says so."""
+        process = self._process
+        process.send_signal(signal.SIGSTOP)
+        threading.Timer(PAUSE_S, lambda: process.poll() is None and process.send_signal(signal.SIGCONT)).start()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        self.close()
+        self._log.close()
+
+
+class Load:
+    """Writes numbers into the source, for as long as it may."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.sent: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        self._stop = threading.Event()
+        self._producer = confluent_kafka.Producer(
+            {"bootstrap.servers": bootstrap, "enable.idempotence": True, **PATIENT}
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(0.01):
+            number += 1
+            partition = number % PARTITIONS
+            self.sent[partition].append(b"%d" % number)
+            self._producer.produce(SOURCE, b"%d" % number, partition=partition)
+            self._producer.poll(0)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert self._producer.flush(60) == 0
+
+
+class Reader:
+    """What readers of committed data have seen, by topic and partition."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.seen: dict[tuple[str, int], list[bytes]] = {
+            (topic, partition): [] for topic in TARGETS for partition in range(PARTITIONS)
+        }
+        self._consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "reader",
+                "isolation.level": "read_committed",
+                **PATIENT,
+            }
+        )
+        self._consumer.assign([confluent_kafka.TopicPartition(*where, 0) for where in self.seen])
+
+    def read(self, timeout_s: float) -> None:
+        for message in self._consumer.consume(1_000, timeout_s):
+            if message.error() is None:
+                self.seen[message.topic(), message.partition()].append(message.value())
+            else:
+                assert message.error().retriable(), message.error()
+
+    def wait_for(self, wanted: int) -> None:
+        """Until this many records more were seen."""
+        begin, deadline = self.count, time.monotonic() + DONE_TIMEOUT_S
+        while self.count < begin + wanted:
+            assert time.monotonic() < deadline, "the pipeline stands still"
+            self.read(0.1)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.seen.values()))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def make_topics(bootstrap: str, replicas: int = 1) -> None:
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": bootstrap})
+    for topic in (SOURCE, *TARGETS):
+        admin.create_topics([confluent_kafka.admin.NewTopic(topic, PARTITIONS, replicas)])[topic].result(30)
+
+
+def all_is_decided(bootstrap: str) -> bool:
+    """No transaction holds any partition back any more."""
+    ends = []
+    for isolation in ("read_uncommitted", "read_committed"):
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "ends", "isolation.level": isolation}
+        )
+        places = [confluent_kafka.TopicPartition(topic, index) for topic in TARGETS for index in range(PARTITIONS)]
+        ends.append([consumer.get_watermark_offsets(place, timeout=30)[1] for place in places])
+        consumer.close()
+    return ends[0] == ends[1]
+
+
+class Pipeline:
+    """All of it. `workers` of the group protocol `protocol`, each a process."""
+
+    def __init__(self, bootstrap: str, folder: Path, protocol: str, workers: int = 2) -> None:
+        self._bootstrap = bootstrap
+        self._load = Load(bootstrap)
+        self.reader = Reader(bootstrap)
+        self.workers = [Worker(bootstrap, folder, protocol, number) for number in range(workers)]
+
+    def finish(self) -> None:
+        """No more load: everything must come out, each number once and in order, and nothing stay undecided."""
+        self._load.stop()
+        sent, reader = self._load.sent, self.reader
+        total = len(TARGETS) * sum(map(len, sent))
+        deadline = time.monotonic() + DONE_TIMEOUT_S
+        while reader.count < total or not all_is_decided(self._bootstrap):
+            assert time.monotonic() < deadline, f"{reader.count} of {total}"
+            reader.read(0.2)
+        reader.read(0.5)
+        for topic, partition in reader.seen:
+            assert reader.seen[topic, partition] == sent[partition], f"in {topic}-{partition}"
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        self._load.stop()
+        self.reader.close()

@@ -1,0 +1,137 @@
+"""Consume, transform, produce: a worker of an exactly-once pipeline, as a program that may be killed at any moment.
+
+    python -m tests.support.pipeline_worker BOOTSTRAP GROUP_PROTOCOL WORKER SOURCE TARGETS
+
+Each record of SOURCE gives one record in each of the topics TARGETS (separated by commas), in the same partition,
+together with its position in one transaction. One transaction in ten is aborted on purpose and done again. What fails
+is aborted if it can be; what cannot be is left to the next producer with this transactional id, as after a crash.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any, Final
+
+import confluent_kafka
+
+GROUP: Final = "pipeline"
+BATCH: Final = 20
+TIMEOUT_S: Final = 60
+ABORTED_SHARE: Final = 0.1
+
+
+class Restart(Exception):
+    """Only a new producer and a new consumer can go on."""
+
+
+class Worker:
+    def __init__(self, bootstrap: str, protocol: str, name: str, source: str, targets: list[str]) -> None:
+        self._targets = targets
+        self._chance = random.Random(name)
+        quick: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "reconnect.backoff.max.ms": 200,
+            # When no broker is left librdkafka 2.16 forgets them all (KIP-899), but not the group's coordinator that it
+            # has found: offsets of transactions then wait for a broker that never comes back.
+            "metadata.recovery.strategy": "none",
+        }
+        classic = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 500}
+        self._consumer = confluent_kafka.Consumer(
+            {
+                **quick,
+                **(classic if protocol == "classic" else {}),
+                "group.id": GROUP,
+                "group.protocol": protocol,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+            }
+        )
+        self._producer = confluent_kafka.Producer(
+            {**quick, "transactional.id": name, "transaction.timeout.ms": 60_000, "linger.ms": 0}
+        )
+        self._producer.init_transactions(TIMEOUT_S)
+        # With callbacks partitions come and go within `consume` only: what was consumed is still owned when it is done.
+        self._consumer.subscribe([source], on_assign=_moved, on_revoke=_moved, on_lost=_moved)
+
+    def run(self) -> None:
+        """Until it must be made anew: raises Restart."""
+        while True:
+            records = self._consumer.consume(BATCH, 0.2)
+            for record in records:
+                error = record.error()
+                if error is not None and not error.retriable():
+                    raise Restart(error)
+            wanted = [record for record in records if record.error() is None]
+            if wanted:
+                self._handle(wanted)
+
+    def _handle(self, records: list[Any]) -> None:
+        try:
+            self._producer.begin_transaction()
+            for record in records:
+                for target in self._targets:
+                    self._producer.produce(target, record.value(), record.key(), partition=record.partition())
+            self._producer.send_offsets_to_transaction(
+                _positions(records), self._consumer.consumer_group_metadata(), TIMEOUT_S
+            )
+            if self._chance.random() < ABORTED_SHARE:
+                self._producer.flush(TIMEOUT_S)
+                self._abort()
+            else:
+                self._commit()
+        except confluent_kafka.KafkaException as failure:
+            if not failure.args[0].txn_requires_abort():
+                raise Restart(failure) from failure
+            self._abort()
+
+    def _commit(self) -> None:
+        while True:
+            try:
+                self._producer.commit_transaction(TIMEOUT_S)
+                return
+            except confluent_kafka.KafkaException as failure:
+                if not failure.args[0].retriable():
+                    raise
+
+    def _abort(self) -> None:
+        """And back to what is committed."""
+        try:
+            self._producer.abort_transaction(TIMEOUT_S)
+            mine = self._consumer.assignment()
+            for each in self._consumer.committed(mine, TIMEOUT_S) if mine else []:
+                each.offset = each.offset if each.offset >= 0 else confluent_kafka.OFFSET_BEGINNING
+                self._consumer.seek(each)
+        except confluent_kafka.KafkaException as failure:
+            raise Restart(failure) from failure
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _moved(consumer: object, partitions: object) -> None:
+    """Nothing to do."""
+
+
+def _positions(records: list[Any]) -> list[confluent_kafka.TopicPartition]:
+    following = {(record.topic(), record.partition()): record.offset() + 1 for record in records}
+    return [confluent_kafka.TopicPartition(*where, offset) for where, offset in following.items()]
+
+
+def main(bootstrap: str, protocol: str, name: str, source: str, targets: str) -> None:
+    while True:
+        try:
+            worker = Worker(bootstrap, protocol, name, source, targets.split(","))
+        except confluent_kafka.KafkaException as failure:
+            print("not started:", failure, flush=True)
+            continue
+        try:
+            worker.run()
+        except Restart as reason:
+            print("begins anew:", reason, flush=True)
+            worker.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
