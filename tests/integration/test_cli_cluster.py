@@ -90,18 +90,15 @@ def test_moves_by_hand_and_what_health_says_of_a_partition_without_a_leader(
     wait_until(lambda: expected in json.loads(pybroker("cluster", "health", "-o", "json").out))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["cluster", "move", "no-such", "--to", "1", "-y"], "there is no topic or partition no-such"),
-        (["cluster", "move", "t", "-y"], "say where to"),
-        (["cluster", "move", "t", "--to", "one", "-y"], "is not a list of node ids"),
-        (["cluster", "move", "t", "--to", "9", "-y"], "no such broker is registered"),
-        (["cluster", "forget", "9", "-y"], "not currently registered"),
-    ],
-)
-def test_what_cannot_be_is_said(pybroker: Run, arguments: list[str], says: str) -> None:
-    pybroker("topic", "create", "t", "--if-not-exists")
-    refused = pybroker(*arguments)
-    assert refused.code != 0
-    assert says in refused.err
+def test_what_cannot_be_is_said(pybroker: Run) -> None:
+    pybroker("topic", "create", "t")
+    for arguments, says in (
+        (["move", "no-such", "--to", "1"], "there is no topic or partition no-such"),
+        (["move", "t"], "say where to"),
+        (["move", "t", "--to", "one"], "is not a list of node ids"),
+        (["move", "t", "--to", "9"], "no such broker is registered"),
+        (["forget", "9"], "not currently registered"),
+    ):
+        refused = pybroker("cluster", *arguments, "-y")
+        assert refused.code != 0, arguments
+        assert says in refused.err
