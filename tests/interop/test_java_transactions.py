@@ -115,3 +115,12 @@ def test_a_hanging_transaction_is_found_and_aborted(broker: BrokerProcess) -> No
     found = tool("kafka-transactions", *tools, "find-hanging", "--broker-id", "1", "--topic", name)
     assert name not in found
     assert read(broker, name) == []
+
+
+def test_kafka_dump_log_shows_how_transactions_ended(broker: BrokerProcess, command: list[str], topic: str) -> None:
+    arguments = [broker.bootstrap, topic, a_name("group"), a_name("id")]
+    subprocess.run([*command, *arguments], capture_output=True, timeout=120, check=True)
+    segment = broker.data_dir / f"{topic}-0" / f"{0:020d}.log"
+    out = tool("kafka-dump-log", "--print-data-log", "--files", str(segment))
+    ends = [line.rpartition("endTxnMarker: ")[2].split()[0] for line in out.splitlines() if "endTxnMarker" in line]
+    assert ends == ["COMMIT", "ABORT", "COMMIT", "ABORT", "ABORT", "COMMIT"]

@@ -258,6 +258,21 @@ def test_an_open_transaction_is_open_in_the_next_life(tmp_path: Path) -> None:
     assert sorted(again.aborted_transactions(0, 5)) == [(1, 1), (2, 2)]
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_open_transaction_whose_records_were_deleted_is_open_until_its_marker(tmp_path: Path, clean: bool) -> None:
+    log = new_log(tmp_path)
+    put(log, producer=(1, 0, 0), transactional=True)
+    put(log)
+    log.delete_records_before(2)
+    checkpoint(log)
+    log.close()
+    again = reload(log, clean=clean, log_start=2)
+    assert again.producer_state.ongoing_transactions == {0: 1}
+    end_transaction(again, ControlType.ABORT, 1)
+    assert again.producer_state.ongoing_transactions == {}
+    assert again.producer_state.first_unstable_offset is None
+
+
 # -- what is left over, what is missing
 
 

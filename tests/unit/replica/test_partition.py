@@ -173,3 +173,14 @@ class TestLastStableOffset:
         broker.log().producer_state.first_unstable_offset = 1
         assert broker.partition().last_stable_offset == 1
         assert broker.partition().last_stable_position() == broker.log().position_of(1)
+
+    def test_of_a_transaction_whose_first_records_were_deleted_it_is_what_is_left(self, broker: OneBroker) -> None:
+        records = batch(b"b", b"c", producer=(7, 0, 0), transactional=True)
+        held = broker.partition().begin_verification(7, 0, 0, 0, adds=False)
+        broker.partition().append(records, 1, 0, 0, verification=held)
+        append(broker, b"d")
+        broker.flush()
+        assert broker.partition().last_stable_offset == 0
+        broker.partition().delete_records(2)
+        assert broker.partition().last_stable_offset == 2
+        assert broker.partition().last_stable_position() == broker.log().position_of(2)
