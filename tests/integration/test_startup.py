@@ -21,6 +21,8 @@ NOT_BEFORE_IT_SERVES = {
     "re2": "loaded with the first pattern that somebody subscribes to",
     "yaml": "for scenarios of the load generator",
     "argparse": "nobody's",
+    "decimal": "for numbers in answers to DescribeConfigs",
+    "shutil": "for deletions",
     "email": "nobody's: packages look their own version up with it",
     "importlib.metadata": "as email",
     "pybroker_server.admin.http": "loaded with the first connection",

@@ -9,18 +9,23 @@ from typing import Any, NamedTuple, cast
 from tests.support.one_broker import OneBroker, topic_image
 
 from pybroker_protocol.errors import ErrorCode
+from pybroker_protocol.messages import TransactionLogKey, TransactionLogValue
 from pybroker_protocol.records.batch import iter_batches
+from pybroker_protocol.records.builder import RecordBatchBuilder
 from pybroker_protocol.records.record import iter_records
 from pybroker_protocol.schema.classes import Message
 from pybroker_server.coordinator.effects import Reply
 from pybroker_server.coordinator.end_marker import EndMarker
+from pybroker_server.coordinator.records import CoordinatorRecord
 from pybroker_server.coordinator.transaction.markers import Marked
 from pybroker_server.coordinator.transaction.records import RECORD_TYPES, TRANSACTIONS_TOPIC, transaction_from
 from pybroker_server.coordinator.transaction.shard import TransactionShard
 from pybroker_server.coordinator.transaction.transaction import ProducerIdAndEpoch, TopicPartition, Transaction
 from pybroker_server.coordinator.transaction.transactions import Transactions
+from pybroker_server.log.validator import AppendOrigin
 from pybroker_server.peers.connection import Done
 from pybroker_server.peers.peers import Lane
+from pybroker_server.replica.partition import ACKS_ALL
 
 TIMEOUT_MS = 60_000
 
@@ -134,6 +139,17 @@ class TransactionDesk(OneBroker):
         return found
 
     # -- the world
+
+    def write_raw(self, name: str, *, status: int) -> None:
+        """A record that the coordinator would not write."""
+        value = TransactionLogValue(producer_id=1, producer_epoch=0, transaction_status=status)
+        key, stored = RECORD_TYPES.encode(CoordinatorRecord(TransactionLogKey(transactional_id=name), value, 1))
+        builder = RecordBatchBuilder()
+        builder.append(self.time.wall_ms(), key, stored)
+        partition = self.partition(TRANSACTIONS_TOPIC)
+        now_ms, wall_ms = self.time.monotonic_ms(), self.time.wall_ms()
+        partition.append(memoryview(builder.build()), ACKS_ALL, now_ms, wall_ms, AppendOrigin.COORDINATOR)
+        self.settle()
 
     def settle(self) -> None:
         """Everything that was appended is flushed, and answered."""

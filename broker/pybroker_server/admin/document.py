@@ -35,6 +35,14 @@ in one line; an address that was set is an error instead.
 The port is open from the start; HTTP and metrics are loaded with the first connection, so that a broker that nobody
 scrapes starts sooner and is smaller. A scrape reads counters that are there anyway and is formatted in a thread.
 
+## Looking at it
+
+- `pybroker top -a HOST:PORT,...`: brokers, topics and groups with rates, latencies and lag, renewed each second.
+- `pybroker health`: exit code 0 while the broker of these settings serves. For `HEALTHCHECK`; needs no HTTP client.
+- `pybroker group lag --watch`: how far groups are behind, by partition, of any Kafka.
+- `docker/grafana/dashboards/pybroker.json`: a dashboard, which `docker/compose.monitoring.yaml` provisions
+  ([containers](containers.md)).
+
 ## Metrics
 
 Names of the first table are kafka_exporter's, so that its dashboards work; a sum over all brokers of a cluster is

@@ -9,7 +9,6 @@ of the user), `max.connections` and `queued.max.request.bytes` (limits where Kaf
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Final
 
 from pybroker_server.config import (
@@ -101,5 +100,7 @@ def is_ignored(name: str) -> bool:
 
 def nearest(name: str, known: dict[str, ConfigDef]) -> str | None:
     """The known key that `name` most likely is a slip of, if any comes close."""
+    from difflib import get_close_matches  # only for mistakes: not worth the time of a start
+
     close = get_close_matches(name.lower().replace("_", "."), known, n=1, cutoff=0.75)
     return close[0] if close else None

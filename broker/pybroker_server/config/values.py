@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from typing import Final
 
 from pybroker_server.config.notation import Allowed, ConfigDef, ConfigType, ConfigValue, Rule
@@ -145,6 +144,8 @@ def _java_double(value: float) -> str:
     # Java writes 1.0E7 and 1.7976931348623157E308 where Python writes 10000000.0 and 1.79e+308.
     if value == 0 or 1e-3 <= abs(value) < 1e7:
         return repr(float(value))
+    from decimal import Decimal  # only for answers to clients: not worth the time of a start
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)
     text = "".join(map(str, digits))

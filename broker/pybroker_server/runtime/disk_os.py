@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -182,6 +181,8 @@ class OsDisk:
         os.unlink(path)
 
     def remove_tree(self, path: str) -> None:
+        import shutil  # for deletions of whole directories only: not worth the time of a start
+
         shutil.rmtree(path)
 
     def sync_dir(self, path: str) -> None:

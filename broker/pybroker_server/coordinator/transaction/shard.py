@@ -267,7 +267,12 @@ class TransactionShard:
             return
         assert isinstance(record.value, TransactionLogValue)
         last_epoch = self._last_epochs.pop(transactional_id, NO_EPOCH)
-        known = transaction_from(transactional_id, record.value, last_epoch)
+        try:
+            known = transaction_from(transactional_id, record.value, last_epoch)
+        except ValueError as error:
+            # Of one id; what was known of it before stands, and the others are served.
+            _log.error("transaction_record_damaged", transactional_id=transactional_id, error=str(error))
+            return
         self._transactions[transactional_id] = known
         if known.state is State.ONGOING:
             self._ongoing.add(transactional_id)

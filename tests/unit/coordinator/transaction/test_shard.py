@@ -192,6 +192,14 @@ class TestTerms:
         assert (added, ended) == ([ErrorCode.NONE], [(1_000, 1)])
         assert set(desk.sink.held[0].partitions) == {T0, T1}
 
+    def test_a_damaged_record_spoils_its_own_id_only(self, desk: TransactionDesk) -> None:
+        desk.begin(T0, name="good")
+        desk.write_raw("bad", status=99)
+        desk.lead(1)
+        desk.blocking.run_all()
+        assert state_of(desk, "good") is State.ONGOING
+        assert desk.describe("bad") is ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
+
 
 class TestTime:
     def test_a_transaction_that_ran_out_of_time_is_aborted_and_its_producer_fenced(self, desk: TransactionDesk) -> None:
