@@ -199,8 +199,9 @@ async def test_the_time_for_which_it_may_lead_is_told_with_every_renewal() -> No
         member.membership.on_extended = told.append
         assert member.membership.usable_until_ms == member.time.monotonic_ms() + SESSION_MS * 9 // 10
         await member.pass_ms(5_000)
-        assert len(told) == 2
-        assert told[1] > told[0] > member.time.monotonic_ms()
+        assert len(told) >= 2
+        assert told == sorted(set(told))
+        assert told[-1] > member.time.monotonic_ms()
         member.membership.on_lease_over()
         assert member.said == ["fenced"]
         await member.pass_ms(HEARTBEAT_MS)
