@@ -97,7 +97,6 @@ SCENARIOS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         {
             "partitionsPerTopic": 4,
             "messageSize": 1024,
-            "client": "confluent-kafka",
             "transactionMessages": 100,
             "transactionAbortRatio": 0.1,
             **_MINUTE,

@@ -87,6 +87,8 @@ def run(
         from pybroker_bench.page import page_of
 
         Path(html_path).write_text(page_of(report))
+    if not report["produced"]["all_records"]:
+        raise BenchError("not a single record was acknowledged", code=EXIT_FAILED)
     if not report["is_clean"]:
         raise BenchError("records were lost, duplicated, reordered or corrupted", code=EXIT_FAILED)
 

@@ -27,6 +27,7 @@ START_AHEAD_S: Final = 0.3
 QUIET_S: Final = 15.0
 """How long nothing may come before what has not come is lost."""
 _DRAIN_POLL_S: Final = 0.25
+_SECOND_NS: Final = 1_000_000_000
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -53,6 +54,7 @@ class Outcome:
     filled_s: float = 0.0
     killed_at_s: float | None = None
     first_ns: int = 0
+    rss_bytes: list[int | None] = field(default_factory=list)
     durability: str = "unknown"
 
 
@@ -216,6 +218,10 @@ class Measurement:
     async def _meter(self, first_ns: int, last_ns: int) -> None:
         await _until(first_ns)
         self._outcome.before = self._target.usage()
+        for at_ns in range(first_ns, last_ns, _SECOND_NS):
+            await _until(at_ns)
+            usage = self._target.usage()
+            self._outcome.rss_bytes.append(usage.rss_bytes if usage else None)
         await _until(last_ns)
         self._outcome.after = self._target.usage()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ def page_of(report: Mapping[str, Any]) -> str:
         _rate_chart(report),
         _latency_chart(report),
         _percentile_chart(report["histograms_ns"]),
+        _memory_chart(report["broker"]["rss_series_bytes"]),
         "<h2>Where and how</h2>",
         _facts(report["machine"] | {"bootstrap": target["bootstrap"], "brokers": target["brokers"]}),
         "<h2>Scenario</h2>",
@@ -94,6 +95,11 @@ def _percentile_chart(histograms: Mapping[str, Any]) -> str:
         points = [(float(i), histogram.percentile(percent) / 1e6) for i, percent in enumerate(_PERCENTS)]
         lines.append(Line(LATENCY_TITLES[name], points))
     return chart("Latency by percentile", Axis("percentile", ticks), Axis("ms", is_logarithmic=True), lines)
+
+
+def _memory_chart(series: Sequence[int | None]) -> str:
+    points = [(float(second), size / 1e6) for second, size in enumerate(series) if size is not None]
+    return chart("The broker's resident memory", Axis("seconds"), Axis("MB"), [Line("resident", points)])
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -42,7 +42,8 @@ def report_of(outcome: Outcome, series: list[dict[str, Any]]) -> dict[str, Any]:
         "generator": _generator(outcome),
         "verification": outcome.verdict.to_json(),
         "unread": outcome.unread,
-        "is_clean": outcome.verdict.is_clean and outcome.unread == 0,
+        # Where nothing at all was acknowledged there is nothing that could have been lost.
+        "is_clean": outcome.verdict.is_clean and outcome.unread == 0 and produced["all_records"] > 0,
         "killed_at_s": outcome.killed_at_s,
         "cold_files": outcome.cold_files if scenario.is_backlog_cold else None,
         "series": series,
@@ -75,7 +76,8 @@ def _consumed(outcome: Outcome, subscription: int) -> dict[str, Any]:
     if not outcome.scenario.is_producing or is_replay:
         began = [f["first_ns"] for f in flows if f["first_ns"]]
         seconds = (max(f["last_ns"] for f in flows) - min(began)) / 1e9 if began else 0.0
-        counted = sum(f["all_records"] for f in flows) - min((f["first_count"] for f in flows), default=0)
+        first = min((f for f in flows if f["first_ns"]), key=lambda f: f["first_ns"], default=None)
+        counted = sum(f["all_records"] for f in flows) - (first["first_count"] if first else 0)
         records, size = counted, int(counted * outcome.scenario.mean_bytes)
     return _rates(records, size, seconds) | {
         "subscription": subscription,
@@ -118,6 +120,7 @@ def _broker(outcome: Outcome, produced: Mapping[str, Any], consumed: Sequence[Ma
     found: dict[str, Any] = dict.fromkeys(
         ("user_s", "system_s", "cpu_s_per_gb", "fill_cpu_s_per_gb", "rss_bytes", "peak_rss_bytes")
     )
+    found["rss_series_bytes"] = outcome.rss_bytes
     if after is not None:
         found |= {"rss_bytes": after.rss_bytes, "peak_rss_bytes": after.peak_rss_bytes}
     if before is not None and after is not None:

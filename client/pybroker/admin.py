@@ -1,4 +1,4 @@
-"""The admin: topics, configurations and records, from code; groups are in `admin_groups`,
+"""The admin: topics, configurations and records, from code; groups are in `admin_groups`, brokers in `admin_brokers`,
 transactions in `admin_transactions`.
 
 Rules: every call answers for exactly what it was asked, or raises what made it fail; what it may try again is in
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from pybroker.admin_brokers import BrokerAdmin
 from pybroker.admin_calls import check
-from pybroker.admin_groups import GroupAdmin
 from pybroker.admin_transactions import TransactionAdmin
 from pybroker.errors import AlreadyExists, KafkaError, NotFound, Retriable
 from pybroker.metadata import NO_LEADER, Broker, TopicPartition
@@ -100,7 +100,7 @@ class ClusterInfo:
     brokers: tuple[Broker, ...]
 
 
-class Admin(GroupAdmin, TransactionAdmin):
+class Admin(BrokerAdmin, TransactionAdmin):
     """Administers a cluster: `async with Admin("host:9092") as admin: await admin.create_topic("t")`."""
 
     # Topics.

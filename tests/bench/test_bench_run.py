@@ -115,6 +115,18 @@ def test_a_subscription_replays_everything_while_another_reads_the_tail(bootstra
     assert tail["all_records"] == replay["all_records"] == 2000 + 390
 
 
+@pytest.mark.parametrize("client", ["sdk", "confluent-kafka"])
+def test_records_of_aborted_transactions_are_never_read_and_all_others_are(
+    bootstrap: str, tmp_path: Path, client: str
+) -> None:
+    scenario = ("transactions", "--rate", "500", "--client", client, "--set", "transactionAbortRatio=0.5")
+    report = _run(bootstrap, tmp_path, *scenario)
+    # 1.3 seconds of five transactions a second: seven, of which three are aborted.
+    assert report["verification"]["checked"] == report["produced"]["all_records"] == 400
+    assert report["produced"]["failed"] == 0
+    assert report["latency_ms"]["commit"]["count"] > 0
+
+
 def test_a_broker_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
     done = _bench("run", "throughput", "-b", "127.0.0.1:1", *SHORT)
     assert done.returncode == 3

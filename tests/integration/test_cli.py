@@ -55,9 +55,9 @@ def test_create_describe_and_list(pybroker: Run) -> None:
     made = pybroker("topic", "create", one, two, "-p", "3", "-c", "retention.ms=60000")
     assert made.out == f"created topic {one}\ncreated topic {two}\n"
     heading, *rows = pybroker("topic", "describe", one).rows
-    assert heading == ["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR", "START OFFSET", "END OFFSET"]
+    assert heading == ["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR", "LAG", "START OFFSET", "END OFFSET"]
     assert [row[1] for row in rows] == ["0", "1", "2"]
-    assert rows[0][5:] == ["0", "0"]
+    assert rows[0][5:] == ["-", "0", "0"]
     assert [one, "3", "1", "0"] in pybroker("topic", "list").rows
     listed = json.loads(pybroker("topic", "list", "-o", "json").out)
     assert {"name": two, "partitions": 3, "replicas": 1, "without_leader": 0} in listed

@@ -38,6 +38,10 @@ TOOL_CLASSES = {
     "kafka-dump-log": f"{_TOOLS}.DumpLogSegments",
     "kafka-broker-api-versions": f"{_TOOLS}.BrokerApiVersionsCommand",
     "kafka-cluster": f"{_TOOLS}.ClusterTool",
+    "kafka-reassign-partitions": f"{_TOOLS}.reassign.ReassignPartitionsCommand",
+    "kafka-leader-election": f"{_TOOLS}.LeaderElectionCommand",
+    "kafka-metadata-quorum": f"{_TOOLS}.MetadataQuorumCommand",
+    "kafka-features": f"{_TOOLS}.FeatureCommand",
     "kafka-transactions": f"{_TOOLS}.TransactionsCommand",
 }
 

@@ -116,7 +116,7 @@ def read_back(bootstrap: str, topic: str, partitions: int) -> dict[int, list[tup
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "read-back", "enable.auto.commit": False, "log_level": 0}
     )
-    ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in range(partitions)}
+    ends = {p: _end(consumer, TopicPartition(topic, p)) for p in range(partitions)}
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
     found: dict[int, list[tuple[int, int]]] = {p: [] for p in range(partitions)}
     while any(len(found[p]) == 0 or found[p][-1][0] + 1 < end for p, end in ends.items() if end > 0):
@@ -130,6 +130,20 @@ def read_back(bootstrap: str, topic: str, partitions: int) -> dict[int, list[tup
             found[partition].append((message.offset(), sequence))
     consumer.close()
     return found
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """Asked again while the leader moves."""
+    deadline = time.monotonic() + FLUSH_S
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(partition, timeout=30)[1]
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return end
 
 
 def check(load: AckedLoad, found: dict[int, list[tuple[int, int]]]) -> None:

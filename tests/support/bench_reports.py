@@ -43,5 +43,6 @@ def made_report(
         generator_cpu_s=1.0,
         generator_processes=2,
         durability="fsync",
+        rss_bytes=[40_000_000, 41_000_000, 42_000_000],
     )
     return report_of(outcome, series.to_json())

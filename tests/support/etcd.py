@@ -44,10 +44,18 @@ def etcd_program() -> str:
 class Etcd:
     """One member: starts, is killed, is stopped in its tracks, starts again; data and ports stay the same."""
 
-    def __init__(self, data_dir: Path, *, name: str = "m0", flags: Sequence[str] = (), scheme: str = "http") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        name: str = "m0",
+        flags: Sequence[str] = (),
+        scheme: str = "http",
+        host: str = "127.0.0.1",
+    ) -> None:
         self.data_dir = data_dir
         self.name = name
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"{host}:{free_port()}"
         self.endpoint = f"{scheme}://{self.address}"
         self.peer_url = f"http://127.0.0.1:{free_port()}"
         self.initial_cluster = f"{name}={self.peer_url}"
@@ -140,7 +148,8 @@ class Etcd:
 
     def _listens(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", int(self.address.rpartition(":")[2])), 1).close()
+            host, _, port = self.address.rpartition(":")
+            socket.create_connection((host, int(port)), 1).close()
         except OSError:
             return False
         return True

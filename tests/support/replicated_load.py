@@ -93,11 +93,16 @@ def store_url(kind: str, directory: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def replicated_load(
-    directory: Path, *, kind: str = "sqlite", seed: int = 1, settings: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    kind: str = "sqlite",
+    url: str | None = None,
+    seed: int = 1,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[ReplicatedLoad]:
     """Three brokers, a topic on all of them, and an idempotent acks=all producer that is under way."""
-    with store_url(kind, directory) as url:
-        cluster = BrokerCluster(directory, url, {**SETTINGS, **(settings or {})})
+    with store_url(kind, directory) if url is None else contextlib.nullcontext(url) as store:
+        cluster = BrokerCluster(directory, store, {**SETTINGS, **(settings or {})})
         load = AckedLoad("", TOPIC, PARTITIONS)
         try:
             cluster.start(3)

@@ -86,7 +86,7 @@ def producer_client(
     if name == "sdk":
         from pybroker_bench.clients.sdk import SdkProducer
 
-        return SdkProducer(bootstrap, scenario, topics)
+        return SdkProducer(bootstrap, scenario, topics, number)
     if name == "confluent-kafka":
         confluent()
         from pybroker_bench.clients.confluent import ConfluentProducer

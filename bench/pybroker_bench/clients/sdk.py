@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pybroker import Consumer, KafkaError, Message, Producer, SendManyFailed
+from pybroker.transaction import Transaction
 from pybroker_bench.clients.base import BUFFER_BYTES, READ_RECORDS_MAX, Read, Reading, SendFailed
+from pybroker_bench.errors import BenchError
 from pybroker_bench.scenario import Scenario
 
 _FEW_RECORDS: Final = 64
 
 
 class SdkProducer:
-    def __init__(self, bootstrap: str, scenario: Scenario, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap: str, scenario: Scenario, topics: Sequence[str], number: int) -> None:
         options: dict[str, Any] = {
             "acks": scenario.acks if scenario.acks == "all" else int(scenario.acks),
             "compression": scenario.compression,
@@ -23,7 +25,10 @@ class SdkProducer:
             "batch_bytes": 1 if scenario.batch_records == 1 else scenario.batch_bytes,
             "buffer_bytes": BUFFER_BYTES,
         }
+        if scenario.transaction_records:
+            options["transactional_id"] = f"bench-{topics[0]}-{number}"
         self._producer: Producer[bytes, bytes] = Producer(bootstrap, **options)
+        self._transaction: Transaction[bytes, bytes] | None = None
         self._is_unbatched = scenario.batch_records == 1
         self._topics = topics
 
@@ -46,6 +51,26 @@ class SdkProducer:
         except KafkaError as error:
             raise SendFailed(len(values), str(error)) from None
         return time.monotonic_ns()
+
+    async def begin(self) -> None:
+        try:
+            self._transaction = await self._producer.transaction().__aenter__()
+        except KafkaError as error:
+            raise BenchError("a transaction could not be begun", cause=str(error)) from None
+
+    async def commit(self) -> None:
+        assert self._transaction is not None
+        try:
+            await self._transaction.__aexit__(None, None, None)
+        except KafkaError as error:
+            raise SendFailed(0, str(error)) from None
+
+    async def abort(self) -> None:
+        assert self._transaction is not None
+        try:
+            await self._transaction.abort()
+        except KafkaError as error:
+            raise BenchError("a transaction could not be aborted", cause=str(error)) from None
 
     async def close(self) -> None:
         await self._producer.close()

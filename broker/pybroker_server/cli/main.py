@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve:serve", "Run a broker."),
     "topic": ("topic:topic", "List, describe, create, configure, grow, trim and delete topics."),
     "group": ("group:group", "List, describe, watch, move, configure and delete consumer groups."),
+    "cluster": ("cluster:cluster", "Brokers: their state and health; move, drain and balance what lies on them."),
     "txn": ("txn:txn", "List, describe and abort transactions; find those that hang."),
     "produce": ("produce:produce", "Send lines of standard input as records."),
     "consume": ("consume:consume", "Print records."),

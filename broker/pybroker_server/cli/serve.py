@@ -30,6 +30,7 @@ The options most used:
   --log-dirs PATH                          where the data lies
   --node-id N                              this broker's number
   --durability fsync|page-cache            what acks=all means
+  --workers N                              N brokers on this machine, a cluster of its own
 
 `pybroker config explain` lists all keys with their values in force.
 """
@@ -51,8 +52,17 @@ The options most used:
     envvar="PYBROKER_LOG_LEVEL",
     help="The least of what is logged.",
 )
+@click.option(
+    "--workers",
+    type=int,
+    envvar="PYBROKER_WORKERS",
+    metavar="N",
+    help="Run N brokers on this machine, with node ids and ports that follow one another.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--KEY VALUE]...")
-def serve(config_file: str | None, log_format: str, log_level: str, arguments: tuple[str, ...]) -> int:
+def serve(
+    config_file: str | None, log_format: str, log_level: str, workers: int | None, arguments: tuple[str, ...]
+) -> int:
     settings = settings_from(arguments, os.environ, config_file=config_file)
     config = config_from(settings)
     # After this the broker's own code is imported: structlog before it, in the way that `events` does it.
@@ -60,8 +70,22 @@ def serve(config_file: str | None, log_format: str, log_level: str, arguments: t
     from pybroker_server.telemetry.events import configure_logging
 
     configure_logging(SystemClock(), as_json=log_format == "json", level=log_level)
+    if workers is not None:
+        options = ["--log-format", log_format, "--log-level", log_level]
+        return _run_workers(config, workers, arguments, [*options, *(["--config", config_file] if config_file else [])])
     _note_ignored(settings)
     return _run(config, as_json=log_format == "json")
+
+
+def _run_workers(config: BrokerConfig, count: int, arguments: Sequence[str], options: Sequence[str]) -> int:
+    from pybroker_server.cli.flags import parse_flags
+    from pybroker_server.cli.worker_plan import command, plan_workers
+    from pybroker_server.cli.workers import run_workers
+
+    workers = plan_workers(config, count)
+    flags = parse_flags(arguments)
+    given = [(key, value) for key, value, _ in flags.settings]
+    return run_workers(workers, [command(worker, given, [*options, *flags.files]) for worker in workers])
 
 
 @held_garbage_collector()

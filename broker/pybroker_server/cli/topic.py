@@ -5,16 +5,17 @@ Rules of this file: what destroys shows a plan first and asks, unless `--yes`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from pybroker_server.cli.errors import CliError
-from pybroker_server.cli.output import output_option, show_json, show_table
+from pybroker_server.cli.output import Cell, output_option, show_json, show_table
 from pybroker_server.cli.remote import ask, bootstrap_option, confirm, key_values
 
 if TYPE_CHECKING:
-    from pybroker.admin import Admin, ConfigEntry, TopicInfo
+    from pybroker.admin import Admin, ConfigEntry, PartitionInfo, TopicInfo
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
@@ -48,10 +49,16 @@ def _offline(info: TopicInfo) -> int:
 @bootstrap_option
 @click.argument("names", nargs=-1, required=True)
 def describe(bootstrap: str, names: tuple[str, ...], output: str) -> None:
-    """Show partitions of topics, with their leaders, replicas and offsets."""
+    """Show partitions of topics, with their leaders, replicas and offsets.
 
-    async def work(admin: Admin) -> list[tuple[str, int, int, str, str, int | None, int | None]]:
-        rows: list[tuple[str, int, int, str, str, int | None, int | None]] = []
+    LAG is how many bytes the log of the replica that is furthest behind lacks.
+    """
+
+    from pybroker import TopicPartition
+
+    async def work(admin: Admin) -> list[tuple[Cell, ...]]:
+        rows: list[tuple[Cell, ...]] = []
+        sizes = await admin.replica_sizes()
         for name in names:
             info = await admin.topic(name)
             led = [partition.index for partition in info.partitions if partition.leader >= 0]
@@ -64,6 +71,7 @@ def describe(bootstrap: str, names: tuple[str, ...], output: str) -> None:
                     each.leader,
                     ",".join(map(str, each.replicas)),
                     ",".join(map(str, each.isr)),
+                    _lag(each, sizes.get(TopicPartition(name, each.index), {})),
                     begins.get(each.index),
                     ends.get(each.index),
                 )
@@ -72,7 +80,15 @@ def describe(bootstrap: str, names: tuple[str, ...], output: str) -> None:
         return rows
 
     rows = ask(bootstrap, "cannot describe", work)
-    show_table(("topic", "partition", "leader", "replicas", "isr", "start offset", "end offset"), rows, output)
+    show_table(("topic", "partition", "leader", "replicas", "isr", "lag", "start offset", "end offset"), rows, output)
+
+
+def _lag(info: PartitionInfo, sizes: Mapping[int, int]) -> int | None:
+    """None when the leader's log is not known, or no other's."""
+    others = [sizes[node] for node in info.replicas if node != info.leader and node in sizes]
+    if info.leader not in sizes or not others:
+        return None
+    return max(sizes[info.leader] - min(others), 0)
 
 
 @topic.command()

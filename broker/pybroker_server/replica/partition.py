@@ -469,4 +469,7 @@ class Partition:
         if self._is_suspended:
             self._is_suspended = False
             self.error = ErrorCode.NONE
+            # A flush may have ended meanwhile, and nobody took notice.
+            if self.state.on_local_flush(self.log.flushed_offset, now_ms):
+                self._on_high_watermark()
             self._settle(now_ms)

@@ -84,6 +84,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "transaction_markers_refused": "A partition knows a later coordinator of a transaction: this one sends no more.",
     "transaction_record_damaged": "A stored transaction has a state that does not exist: the record is skipped.",
     "transaction_timed_out": "A transaction was open for longer than its producer asked for, and is aborted.",
+    "worker_ended": "A broker of `serve --workers` ended by itself; it is started again, or all are stopped.",
 }
 """Every event name with what it means, by name."""
 

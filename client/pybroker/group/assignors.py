@@ -124,12 +124,32 @@ def _balanced(
                 loads[owners[tp]].add(tp)
             else:
                 free.append(tp)
+    if len({member.topics for member in members}) == 1:
+        _level(loads, free)
+        return loads
     # Those that few can take are placed first, while there is a choice for the others.
     for tp in sorted(free, key=lambda tp: (len(takers[tp.topic]), tp)):
         loads[min(takers[tp.topic], key=lambda m: len(loads[m]))].add(tp)
     while _move_one(loads, takers):
         pass
     return loads
+
+
+def _level(loads: dict[str, set[TopicPartition]], free: list[TopicPartition]) -> None:
+    """Everybody can take everything, the usual case: who has more than a fair share gives, who has less is given to.
+
+    What does not divide evenly stays with those who have the most.
+    """
+    each, extra = divmod(sum(map(len, loads.values())) + len(free), len(loads))
+    shares = {member: each + (rank < extra) for rank, member in enumerate(sorted(loads, key=lambda m: -len(loads[m])))}
+    for member, share in shares.items():
+        for tp in sorted(loads[member])[share:]:
+            loads[member].discard(tp)
+            free.append(tp)
+    free.sort(reverse=True)
+    for member, share in shares.items():
+        while len(loads[member]) < share:
+            loads[member].add(free.pop())
 
 
 def _move_one(loads: dict[str, set[TopicPartition]], takers: Mapping[str, list[str]]) -> bool:

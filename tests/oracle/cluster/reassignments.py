@@ -71,6 +71,18 @@ EXCHANGES: Final = (
         listed("@t", 0),
     ),
     exchange(
+        "reassign-another-broker",
+        made("@t", [1]),
+        alter("@t", (0, [2])),
+        moved("@t", [2]),
+        described("@t"),
+        listed("@t", 0),
+        listed(None),
+    ),
+    exchange(
+        "reassign-more-replicas", made("@t", [1]), alter("@t", (0, [1, 2, 3])), moved("@t", [1, 2, 3]), described("@t")
+    ),
+    exchange(
         "reassign-twice-in-one-request",
         made("@t", [1, 2]),
         alter("@t", (0, [2, 1]), (0, [1, 2])),

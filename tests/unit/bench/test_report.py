@@ -46,7 +46,7 @@ def test_a_page_needs_no_network_and_its_charts_can_be_drawn() -> None:
     page = page_of(made_report())
     assert not re.search(r"(src|href)\s*=|url\(|@import|<script", page)
     charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(charts) == 3
+    assert len(charts) == 4
     for each in charts:
         drawn = ElementTree.fromstring(each)
         assert drawn.findall("polyline")

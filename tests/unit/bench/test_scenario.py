@@ -60,7 +60,7 @@ def test_a_scenario_survives_being_written_and_read(name: str) -> None:
         ({"client": "kafka-python"}, "confluent-kafka"),
         ({"acks": 2}, "all, 1, 0"),
         ({"messageSize": 0}, "at least 1"),
-        ({"transactionMessages": 10}, "transactions"),
+        ({"transactionMessages": 10, "client": "librdkafka"}, "transactions"),
         ({"rebalanceIntervalSeconds": 1}, "consumerGroups"),
         ({"produceDuringTest": False}, "consumerBacklogMessages"),
     ],
