@@ -120,6 +120,18 @@ def test_a_fetch_that_waits_is_answered_when_its_connection_has_more_to_say(brok
     answer.pending.hurry()
 
 
+def test_a_partition_with_nothing_new_is_not_read_and_its_follower_stays_in_sync(broker: OneBroker) -> None:
+    session = begin(broker)
+    reads = broker.log().reads
+    for epoch in range(1, 10):
+        broker.time.advance_ms(20_000)
+        assert fetch(broker, session_id=session, session_epoch=epoch).responses == []
+    assert broker.log().reads == reads
+    broker.append(b"v")
+    assert broker.partition().state.propose_shrink(broker.time.monotonic_ms()) is None
+    assert offsets(only(fetch(broker, session_id=session, session_epoch=10))) == [0]
+
+
 @pytest.mark.parametrize(
     ("asked", "epoch", "code"),
     [
