@@ -43,6 +43,14 @@ class Transactional(Protocol):
     def send_offset(self, group: str, topic: str, offset: int) -> None:
         """Of partition 0, for a group that nobody is a member of."""
 
+    def commit(self) -> None: ...
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Copying(Transactional, Protocol):
+    """One that consumes what it produces as a member of a group; our own SDK has its pipelines instead."""
+
     def copy(self, group: str, source: str, target: str, count: int, protocol: str) -> None:
         """Begins a transaction with so many records of `source`, as a member of the group, and their positions.
 
@@ -51,10 +59,6 @@ class Transactional(Protocol):
 
     def leave(self) -> None:
         """The group, without a word about positions."""
-
-    def commit(self) -> None: ...
-    def abort(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Confluent:
