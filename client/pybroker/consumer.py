@@ -456,18 +456,12 @@ class Consumer:
         wanted = self._usable().fetcher.readers if partitions is None else partitions
         return await self._in_group().committed.fetch([TopicPartition(*tp) for tp in wanted], time_limit=time_limit)
 
-    async def rewind(self, *, time_limit: float = _TIME_LIMIT) -> None:
+    def rewind(self) -> None:
         """Go back to what the group has committed; where that is nothing, to `start`. After a transaction was aborted.
 
-        What of the group's offsets is part of a transaction under way is waited for.
+        Nothing is read before that is known: of a transaction under way the end is waited for.
         """
-        for tp, position in (await self.committed(time_limit=time_limit)).items():
-            reader = self._usable().fetcher.readers.get(tp)
-            if reader is None:
-                continue
-            start = self._start_of(tp) if position is None else position.offset
-            if start != COMMITTED_ONLY:
-                self.seek(start, [tp])  # type: ignore[arg-type]
+        self._in_group().handover.rewind()
 
     @property
     def taken_as(self) -> GroupMetadata:

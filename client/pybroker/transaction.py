@@ -157,11 +157,12 @@ class Transaction(Generic[K, V]):
             await self._runner.commit()
         except Fenced:
             raise
-        except KafkaError as failure:
+        except (KafkaError, asyncio.CancelledError) as failure:
+            # Cancelled while it was being committed, nobody knows; the group's positions tell, once they are known.
             if not self._is_over:
                 await self._abort_for(failure)
             else:
-                await self._rewind()
+                self._rewind()
             raise
         for consumer in self._consumers:
             consumer.settle()
@@ -181,13 +182,15 @@ class Transaction(Generic[K, V]):
         """Undo everything of this transaction; the rest of the block can send nothing more."""
         if not self._is_over:
             self._is_over = True
-            await self._runner.abort()
-            await self._rewind()
+            try:
+                await self._runner.abort()
+            finally:
+                self._rewind()
 
-    async def _rewind(self) -> None:
+    def _rewind(self) -> None:
         if self._consumer is not None:
             self._consumer.settle()
-            await self._consumer.rewind()
+            self._consumer.rewind()
 
     # What it does.
 

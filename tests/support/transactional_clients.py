@@ -1,4 +1,4 @@
-"""Transactional producers and readers of committed data of three client libraries, behind one blocking face.
+"""Transactional producers and readers of committed data of four client libraries, behind one blocking face.
 
 As a program (`python -m tests.support.transactional_clients LIBRARY BOOTSTRAP NAME TOPIC GROUP STEP`) it does one
 transaction, says so when it has done STEP, and then waits to be killed.
@@ -16,6 +16,7 @@ import aiokafka
 import confluent_kafka
 import kafka
 from kafka.structs import OffsetAndMetadata
+from tests.support.transactional_sdk import Sdk, SdkFenced
 
 TIMEOUT_S: Final = 30
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -271,7 +272,22 @@ class Aiokafka:
         return asyncio.run(read())
 
 
-LIBRARIES: Final[Mapping[str, Any]] = {"confluent-kafka": Confluent, "kafka-python": KafkaPython, "aiokafka": Aiokafka}
+class Pybroker(Sdk):
+    """Our own SDK."""
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return super()._call(work)
+        except SdkFenced as failure:
+            raise Fenced from failure
+
+
+LIBRARIES: Final[Mapping[str, Any]] = {
+    "confluent-kafka": Confluent,
+    "kafka-python": KafkaPython,
+    "aiokafka": Aiokafka,
+    "pybroker": Pybroker,
+}
 
 
 def main(library: str, bootstrap: str, name: str, topic: str, group: str, step: str) -> None:

@@ -147,6 +147,18 @@ class Handover:
             self._reading.release(coming & self.owned)
             self._tasks.spawn("find committed offsets", self._find(readers))
 
+    def rewind(self) -> None:
+        """Forget what was fetched and taken, and go on from what is committed, once that is known."""
+        readers: dict[TopicPartition, tuple[PartitionReader, int]] = {}
+        for tp in sorted(self.owned):
+            reader = self._reading.fetcher.readers.get(tp)
+            if reader is not None:
+                reader.seek("earliest")
+                reader.await_offset()
+                readers[tp] = reader, reader.generation
+        if readers:
+            self._tasks.spawn("find committed offsets", self._find(readers))
+
     async def lose(self, partitions: Iterable[TopicPartition] | None = None) -> None:
         lost = set(self.owned) if partitions is None else self.owned.intersection(partitions)
         if not lost:
