@@ -145,6 +145,46 @@ def test_offsets_count_with_the_transaction(broker: BrokerProcess, library: str,
     assert read(broker, library, topic) == [b"3", b"8"]
 
 
+@pytest.mark.parametrize(
+    ("library", "protocol"),
+    [
+        ("confluent-kafka", "classic"),
+        ("confluent-kafka", "consumer"),
+        ("kafka-python", "classic"),
+        ("aiokafka", "classic"),
+    ],
+)
+def test_what_a_member_consumes_is_produced_once(
+    broker: BrokerProcess, library: str, topic: str, protocol: str
+) -> None:
+    """A transaction that commits, one that aborts, one whose member goes away and is fenced by who does it again."""
+    source, group, name = f"{topic}-source", a_name("group"), a_name("id")
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([confluent_kafka.admin.NewTopic(source, 1, 1)])[source].result(30)
+    filler = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
+    wanted = [b"%d" % number for number in range(12)]
+    for value in wanted:
+        filler.produce(source, value, partition=0)
+    assert filler.flush(30) == 0
+    worker = LIBRARIES[library](broker.bootstrap, name)
+    worker.copy(group, source, topic, 5, protocol)
+    worker.commit()
+    worker.leave()
+    worker.copy(group, source, topic, 4, protocol)
+    worker.abort()
+    worker.leave()
+    worker.copy(group, source, topic, 3, protocol)
+    worker.leave()
+    successor = LIBRARIES[library](broker.bootstrap, name)
+    successor.copy(group, source, topic, 7, protocol)
+    successor.commit()
+    successor.leave()
+    successor.close()
+    worker.close()
+    assert read(broker, library, topic) == wanted
+    assert committed_offset(broker, group, source) == len(wanted)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_who_takes_over_from_a_client_that_died_finds_all_of_its_transaction_or_nothing(
     broker: BrokerProcess, library: str, topic: str, step: str
