@@ -66,6 +66,7 @@ def handle_fetch(services: Services, context: RequestContext, request: FetchRequ
     """See the head of this file."""
     if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
         return refuse_all(context, request, ErrorCode.INVALID_REQUEST)
+    services.replicas.check_lease(context.now_ms)
     replica_id, _ = _replica_of(request)
     if replica_id >= 0 and not context.connection.is_inter_broker:
         return _refuse_replica(request)
@@ -169,10 +170,43 @@ class _Fetch(ReplicaFetch):
 
     def _targets(self) -> list[FetchTarget]:
         partitions = self.session.partitions
+        if partitions is not None and self.replica_id >= 0:
+            partitions = self.session.partitions = self._not_idle(partitions)
         if partitions is None:
             return self._requested()
         self.topics = list(partitions)
         return [self._session_target(partition) for partition in partitions]
+
+    def _not_idle(self, partitions: list[SessionPartition]) -> list[SessionPartition]:
+        """Leaves out what a follower knows all of; what the request names is news, whatever it says."""
+        named = {(t.topic_id.int, p.partition) for t in self.request.topics for p in t.partitions}
+        topics, now_ms = self.manager.topics_by_id, self.context.now_ms
+        left: list[SessionPartition] = []
+        for asked in partitions:
+            hosted = topics.get(asked.topic_id.int)
+            partition = hosted.partitions.get(asked.partition) if hosted is not None else None
+            if (
+                partition is not None
+                and self.is_idle(asked, partition)
+                and (asked.topic_id.int, asked.partition) not in named
+                and partition.state.on_idle_fetch(
+                    self.replica_id,
+                    broker_epoch=self.replica_epoch,
+                    fetch_offset=asked.fetch_offset,
+                    now_ms=now_ms,
+                )
+            ):
+                self.idle.append((asked, partition))
+            else:
+                left.append(asked)
+        return left
+
+    def no_longer_idle(self, asked: Any, partition: Partition) -> None:
+        """See `ReplicaFetch.no_longer_idle`."""
+        assert self.session.partitions is not None
+        self.session.partitions.append(asked)
+        self.topics.append(asked)
+        self.targets.append(FetchTarget(asked, partition))
 
     def _requested(self) -> list[FetchTarget]:
         """What the request itself lists; a partition named twice is read once, where it was named last."""

@@ -69,6 +69,7 @@ class ReplicaFetch:
         "_is_over",
         "_waiting",
         "deadline_ms",
+        "idle",
         "manager",
         "max_bytes",
         "may_ask_followers",
@@ -98,6 +99,9 @@ class ReplicaFetch:
         self.replica_epoch = replica_epoch
         self.may_ask_followers = may_ask_followers
         self.targets: list[FetchTarget] = []
+        self.idle: list[tuple[Any, Partition]] = []
+        """Of a follower's session: partitions (and what it asks of them) of which there is nothing to read or to tell.
+        They are not read, only waited for."""
         self.max_bytes = max_bytes
         self.min_bytes = min_bytes
         self.read_committed = read_committed
@@ -123,6 +127,22 @@ class ReplicaFetch:
             return self._is_satisfied(now_ms) or not self._wait()
         self._read_cold(cold_from)
         return False
+
+    def is_idle(self, asked: Any, partition: Partition) -> bool:
+        """Whether a follower that asks for this within its session knows all there is; `asked` is not news itself."""
+        state, log = partition.state, partition.log
+        return (
+            log.log_end_offset == asked.fetch_offset
+            and state.high_watermark == asked.told_high_watermark
+            and log.log_start_offset == asked.told_log_start_offset
+            and state.leader_epoch == asked.current_leader_epoch
+            and state.leader == state.local_id
+            and partition.error is ErrorCode.NONE
+        )
+
+    def no_longer_idle(self, asked: Any, partition: Partition) -> None:
+        """It is to be read, after all: put it among `targets`."""
+        raise NotImplementedError
 
     def hurry(self) -> None:
         """Answers with what there is, if it waits."""
@@ -321,11 +341,15 @@ class ReplicaFetch:
                 entry[0].data = error_data(entry[0].asked.partition, ErrorCode.UNKNOWN_SERVER_ERROR)
             return
         for entry, result in zip(work, results, strict=True):
-            self._take_cold(entry[0], result)
+            self._take_cold(entry[0], entry[1], result)
 
-    def _take_cold(self, target: FetchTarget, result: ColdResult) -> None:
+    def _take_cold(self, target: FetchTarget, log: PartitionLog, result: ColdResult) -> None:
         partition = target.partition
         assert partition is not None
+        if log is not partition.log or partition.is_resting:
+            # It was truncated meanwhile, and its files with it: that they cannot be read means nothing.
+            target.data = error_data(partition.index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            return
         if isinstance(result, OSError):
             partition.go_offline(result)
         try:
@@ -348,7 +372,7 @@ class ReplicaFetch:
 
     def _is_satisfied(self, now_ms: int) -> bool:
         """Enough bytes, an error, divergence, or no time to wait: answer now (gotcha 45)."""
-        if self.deadline_ms <= now_ms or not self.targets:
+        if self.deadline_ms <= now_ms or not (self.targets or self.idle):
             return True
         gathered = 0
         for target in self.targets:
@@ -382,6 +406,8 @@ class ReplicaFetch:
             )
             if not wait.count(upper):
                 return False
+        for asked, partition in self.idle:
+            waiting.add(partition.log.end_position, asked.partition_max_bytes, partition.waiting, is_followers=True)
         if waiting.is_satisfied:
             return False
         for target in self.targets:
@@ -394,6 +420,9 @@ class ReplicaFetch:
     def _wake(self, _: DelayedFetch) -> None:
         """Enough has come, something changed, or time is up: read anew and answer with what there is."""
         self._waiting = None
+        for asked, partition in self.idle:
+            if not self.is_idle(asked, partition):
+                self.no_longer_idle(asked, partition)
         cold_from = self._read_warm()
         if cold_from < 0:
             self._complete()

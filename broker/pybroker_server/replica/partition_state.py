@@ -303,6 +303,22 @@ class PartitionState:
         moved = self.advance(now_ms)
         return moved, self._expansion(replica, progress) or self._exclusion(replica, progress)
 
+    def on_idle_fetch(self, replica: int, *, broker_epoch: int, fetch_offset: int, now_ms: int) -> bool:
+        """A member of the ISR asked once more for what follows the end of the log, where it has been before. False when
+        that is not so: it is `on_follower_fetch` then. (Most partitions are idle, and every fetch names them all.)
+        """
+        progress = self.followers.get(replica)
+        if (
+            progress is None
+            or progress.log_end_offset != fetch_offset
+            or self._log_end_offset != fetch_offset
+            or progress.broker_epoch != broker_epoch
+            or replica not in self.isr
+        ):
+            return False
+        progress.last_fetch_ms = progress.last_caught_up_ms = now_ms
+        return True
+
     def advance(self, now_ms: int) -> bool:
         """Moves the high watermark as far as the rule of this file allows; True when it moved."""
         if self.leader != self.local_id or self.is_below_min_isr:

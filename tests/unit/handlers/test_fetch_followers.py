@@ -120,6 +120,18 @@ def test_a_fetch_that_waits_is_answered_when_its_connection_has_more_to_say(brok
     answer.pending.hurry()
 
 
+def test_a_partition_with_nothing_new_is_not_read_and_its_follower_stays_in_sync(broker: OneBroker) -> None:
+    session = begin(broker)
+    reads = broker.log().reads
+    for epoch in range(1, 10):
+        broker.time.advance_ms(20_000)
+        assert fetch(broker, session_id=session, session_epoch=epoch).responses == []
+    assert broker.log().reads == reads
+    broker.append(b"v")
+    assert broker.partition().state.propose_shrink(broker.time.monotonic_ms()) is None
+    assert offsets(only(fetch(broker, session_id=session, session_epoch=10))) == [0]
+
+
 @pytest.mark.parametrize(
     ("asked", "epoch", "code"),
     [
@@ -187,6 +199,14 @@ def test_a_throttled_follower_that_is_not_in_sync_gets_its_share_and_one_in_sync
     assert offsets(only(fetch(broker, part(0)))) == [0, 1]
     broker.show_topics(replace(in_sync, partitions=(replace(in_sync.partitions[0], partition_epoch=1),)))
     assert offsets(only(fetch(broker, part(0)))) == [0, 1]
+
+
+def test_a_consumer_is_sent_elsewhere_while_a_replica_is_being_truncated() -> None:
+    broker = OneBroker()
+    broker.show_topics(topic_image("t", replicas=(1, 2), leader=2))
+    broker.partition().is_resting = True
+    response = request(broker, part(0, leader_epoch=-1), max_wait_ms=500)
+    assert only(response).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
 class TestNearestReplica:

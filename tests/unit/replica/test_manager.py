@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -139,11 +140,21 @@ class TestRestart:
         assert before.logs.deleted == [("t", 0, UUID(int=5))]
 
 
+class ToldProduce(DelayedProduce):
+    """Remembers in `told` what it was answered with: an operation that was answered knows nothing any more."""
+
+    told: list[tuple[Any, ErrorCode]]
+
+    def release(self) -> None:
+        self.told = self.failures
+        super().release()
+
+
 class TestWaiting:
-    def waiting_produce(self, broker: OneBroker, answers: list[DelayedOperation], timeout_ms: int) -> DelayedProduce:
+    def waiting_produce(self, broker: OneBroker, answers: list[DelayedOperation], timeout_ms: int) -> ToldProduce:
         partition = broker.partition()
         info = partition.append(batch(b"a"), -1, broker.time.monotonic_ms(), broker.time.wall_ms())
-        operation = DelayedProduce(answers.append)
+        operation = ToldProduce(answers.append)
         operation.add(0, info.last_offset + 1, partition.waiting)
         broker.manager.watch(operation, broker.time.monotonic_ms() + timeout_ms)
         return operation
@@ -169,7 +180,7 @@ class TestWaiting:
         assert answers == []
         broker.settle()
         assert answers == [produce, fetch]
-        assert produce.failures == []
+        assert produce.told == []
 
     def test_deadlines_are_kept_by_one_timer(self, broker: OneBroker) -> None:
         answers: list[DelayedOperation] = []
@@ -179,7 +190,7 @@ class TestWaiting:
         assert answers == []
         broker.time.advance_ms(1)
         assert answers == [early]
-        assert early.failures == [(0, ErrorCode.REQUEST_TIMED_OUT)]
+        assert early.told == [(0, ErrorCode.REQUEST_TIMED_OUT)]
         broker.time.advance_ms(600)
         assert answers == [early, late]
 
@@ -201,7 +212,7 @@ class TestWaiting:
             expected = ErrorCode.KAFKA_STORAGE_ERROR
         broker.settle()
         assert sorted(answers, key=id) == sorted([fetch, produce], key=id)
-        assert produce.failures == [(0, expected)]
+        assert produce.told == [(0, expected)]
         assert len(broker.manager.purgatory) == 0
 
     def test_one_answer_that_fails_does_not_keep_the_others(self, broker: OneBroker) -> None:
