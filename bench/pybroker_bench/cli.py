@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def bench() -> None:
     # Thousands of connections are open files, here and in the brokers that are started from here.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Being told to end is an interruption: what was started here ends too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @bench.command()
