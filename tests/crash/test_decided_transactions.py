@@ -10,8 +10,8 @@ from typing import Any
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import NewTopic
-from tests.oracle.catalogue.transactions import added, begun, describe, end
-from tests.oracle.exchange import Call, exchange
+from tests.oracle.catalogue.transactions import FINDING, added, begun, describe, end
+from tests.oracle.exchange import exchange
 from tests.oracle.runner import Player
 from tests.oracle.vocabulary import create, list_offsets
 from tests.support.broker_cluster import BrokerCluster
@@ -29,15 +29,8 @@ def test_its_markers_are_written_after_the_restart(tmp_path: Path, step: str, co
     broker = BrokerProcess(tmp_path / "data", settings=settings, command=COMMAND, environment={"DIE_AT": step})
     broker.start()
     every = {"txn": list(range(PARTITIONS))}
-    finding = Call(
-        "FindCoordinator",
-        4,
-        {"key_type": 1, "coordinator_keys": ["x"]},
-        until={"coordinators.0.error_code": 0},
-        hidden=True,
-    )
     begin = exchange(
-        "begin", create("txn", PARTITIONS), finding, begun("x"), added(every, name="x"), end(name="x", commit=commit)
+        "begin", create("txn", PARTITIONS), FINDING, begun("x"), added(every, name="x"), end(name="x", commit=commit)
     )
     [answer] = Player(broker.bootstrap).play(begin)
     assert answer.get("outcome") == "closed" or answer["answer"]["error_code"] == 0

@@ -19,6 +19,7 @@ SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
 }
 
 
@@ -126,6 +127,23 @@ def test_a_zombie_is_fenced_and_nothing_of_it_is_seen(broker: BrokerProcess, lib
     successor.commit()
     successor.close()
     assert read(broker, library, topic) == [b"of the successor"]
+
+
+def test_a_transaction_that_nobody_ends_is_aborted_when_its_time_is_over(broker: BrokerProcess, topic: str) -> None:
+    idle = confluent_kafka.Producer(
+        {"bootstrap.servers": broker.bootstrap, "transactional.id": a_name("id"), "transaction.timeout.ms": 1_000}
+    )
+    idle.init_transactions(30)
+    idle.begin_transaction()
+    idle.produce(topic, b"of the idle", partition=0)
+    assert idle.flush(30) == 0
+    other = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
+    other.produce(topic, b"outside", partition=0)
+    assert other.flush(30) == 0
+    assert read(broker, "confluent-kafka", topic) == [b"outside"]
+    with pytest.raises(confluent_kafka.KafkaException):
+        idle.commit_transaction(30)
+    assert read(broker, "confluent-kafka", topic) == [b"outside"]
 
 
 def test_offsets_count_with_the_transaction(broker: BrokerProcess, library: str, topic: str) -> None:
