@@ -49,7 +49,7 @@ docs: $(READY)  ## write the generated pages and stubs anew
 	$(BIN)/python -m pybroker_protocol.schema.stubs
 
 bench: $(READY)  ## measure this machine
-	$(BIN)/pybroker bench suite $(ARGS)
+	$(BIN)/pybroker bench suite --workers 3 $(ARGS)
 
 bench-kafka: $(READY)  ## measure beside Apache Kafka, and write docs/performance.md; needs Java 17 and Maven
 	$(BIN)/pybroker bench kafka --jars "$$($(BIN)/python -m tests.interop.kafka jars)" \

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def bench() -> None:
     # Thousands of connections are open files, here and in the brokers that are started from here.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Being told to end is an interruption: what was started here ends too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @bench.command()
@@ -54,6 +57,7 @@ def scenarios() -> None:
 @click.option("--verify/--no-verify", default=None, help="Check every record (default), or only count: pure speed.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Any other field; repeatable.")
 @click.option("--durability", type=click.Choice(["fsync", "page-cache"]), help="Of the broker that is started.")
+@click.option("--workers", type=click.IntRange(1), help="Start a cluster of so many brokers.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True), help="Write the result here.")
 @click.option("--html", "html_path", type=click.Path(dir_okay=False), help="Write a page with charts here.")
 @click.option(
@@ -66,6 +70,7 @@ def run(
     bootstrap: str | None,
     changes: tuple[str, ...],
     durability: str | None,
+    workers: int | None,
     json_path: str | None,
     html_path: str | None,
     drain_quiet: float,
@@ -80,7 +85,7 @@ def run(
     pybroker bench run latency -b kafka:9092 --client confluent-kafka --rate 50000
     """
     chosen = chosen_scenario(scenario, options, changes)
-    with target_broker(bootstrap, durability) as (address, local):
+    with target_broker(bootstrap, durability, workers=workers) as (address, local):
         report = measured(chosen, address, local, keeps_topics=keep_topics, quiet_s=drain_quiet, is_quiet=quiet)
     show(report, json_path)
     if html_path:
@@ -123,16 +128,18 @@ def _value(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def target_broker(bootstrap: str | None, durability: str | None, *settings: str) -> Iterator[tuple[str, Any]]:
+def target_broker(
+    bootstrap: str | None, durability: str | None, *settings: str, workers: int | None = None
+) -> Iterator[tuple[str, Any]]:
     """(address, the broker if it was started for this, with these flags)."""
     if bootstrap is not None:
-        if durability is not None:
-            raise BenchError("--durability is for a broker that is started here", code=EXIT_USAGE)
+        if durability is not None or workers is not None:
+            raise BenchError("--durability and --workers are for a broker that is started here", code=EXIT_USAGE)
         yield bootstrap, None
         return
     from pybroker_bench.target import local_pybroker
 
-    with local_pybroker("--durability", durability or "fsync", *settings) as local:
+    with local_pybroker("--durability", durability or "fsync", *settings, workers=workers or 1) as local:
         yield local.bootstrap, local
 
 
@@ -185,6 +192,7 @@ def show(report: dict[str, Any], json_path: str | None) -> None:
 @click.option("-b", "--bootstrap", metavar="HOST:PORT", help="A broker that runs; without it a pybroker is started.")
 @click.option("--against", metavar="HOST:PORT", help="Another broker, to run every round on in turn.")
 @click.option("--client", type=click.Choice(CLIENTS), default="librdkafka", show_default=True)
+@click.option("--workers", type=click.IntRange(1), help="Start a cluster of so many brokers: replicas need three.")
 @click.option("--only", default="", metavar="TEXT", help="Only cases with this in their title.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of records.")
@@ -195,6 +203,7 @@ def suite(
     client: str,
     rounds: int,
     scale: float,
+    workers: int | None,
     only: str,
     json_path: str | None,
 ) -> None:
@@ -204,7 +213,7 @@ def suite(
     from pybroker_bench.suite import lines_of, result_of, run_cases
     from pybroker_bench.target import learn
 
-    with target_broker(bootstrap, None) as (address, local):
+    with target_broker(bootstrap, None, workers=workers) as (address, local):
         targets = [asyncio.run(learn("pybroker" if local else "A", address, local))]
         if against is not None:
             targets.append(asyncio.run(learn("B", against)))

@@ -235,10 +235,10 @@ class Measurement:
 
     async def _kill(self, at_ns: int) -> None:
         local = self._target.local
-        if local is None:
+        if local is None or local.workers > 1:
             raise BenchError(
-                "only a broker that the measurement started can be killed",
-                hint="leave out -b: a broker is then started for the measurement",
+                "only a single broker that the measurement started can be killed",
+                hint="leave out -b and --workers: a broker is then started for the measurement",
             )
         await _until(at_ns)
         local.kill()

@@ -21,8 +21,8 @@ _VERSION: Final = 12
 _POLL_S: Final = 0.005
 
 
-def wait_for_metadata(port: int, process: subprocess.Popen[bytes], log: Path) -> float:
-    """Seconds from now until the broker on `port` of this machine names itself in an answer.
+def wait_for_metadata(port: int, process: subprocess.Popen[bytes], log: Path, brokers: int = 1) -> float:
+    """Seconds from now until the broker on `port` of this machine names itself, and the others, in an answer.
 
     Raises BenchError with its last words when it ends, or takes too long.
     """
@@ -31,13 +31,14 @@ def wait_for_metadata(port: int, process: subprocess.Popen[bytes], log: Path) ->
         if process.poll() is not None:
             raise BenchError("the broker ended before it answered", cause=_last_words(log))
         with contextlib.suppress(OSError, ProtocolError, struct.error):
-            if _answers(port):
+            if _brokers(port) >= brokers:
                 return time.perf_counter() - started
         time.sleep(_POLL_S)
     raise BenchError(f"the broker did not answer within {START_S:.0f} s", cause=_last_words(log))
 
 
-def _answers(port: int) -> bool:
+def _brokers(port: int) -> int:
+    """How many brokers its answer names."""
     frame = b"".join(encode_request(ApiKey.METADATA, _VERSION, 1, "bench", MetadataRequest(topics=[])))
     with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
         connection.settimeout(2.0)
@@ -45,7 +46,7 @@ def _answers(port: int) -> bool:
         with connection.makefile("rb") as answers:
             (size,) = struct.unpack(">i", answers.read(4))
             _, answer = decode_response(ApiKey.METADATA, _VERSION, memoryview(answers.read(size)))
-    return bool(answer.brokers)
+    return len(answer.brokers)
 
 
 def _last_words(log: Path) -> str:

@@ -97,16 +97,20 @@ def durability_of(configs: Mapping[str, str | None]) -> str:
 
 
 class LocalBroker:
-    """`pybroker serve` on a free port with a data directory of its own; can be killed and started again."""
+    """`pybroker serve` on a free port with a data directory of its own; can be killed and started again.
 
-    def __init__(self, folder: Path, settings: Sequence[str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    With several workers it is a cluster of as many brokers, which share the machine.
+    """
+
+    def __init__(self, folder: Path, settings: Sequence[str], workers: int = 1) -> None:
+        port = _free_ports(workers)
+        self.workers = workers
         self.port: int = port
         self.bootstrap = f"127.0.0.1:{port}"
         self._command = [sys.executable, "-m", "pybroker_server", "serve", "--log-dirs", str(folder / "data")]
         self._command += ["--listeners", f"PLAINTEXT://127.0.0.1:{port}", *settings]
+        # Several may run on one machine, for which there is one address of the admin server.
+        self._command += ["--admin-listener", "", *(["--workers", str(workers)] if workers > 1 else [])]
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -120,7 +124,7 @@ class LocalBroker:
         with self._log.open("ab") as log:
             kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "PYBROKER_"))}
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, env=kept)
-        return wait_for_metadata(self.port, self._process, self._log)
+        return wait_for_metadata(self.port, self._process, self._log, self.workers)
 
     def kill(self) -> None:
         """kill -9."""
@@ -139,12 +143,27 @@ class LocalBroker:
 
 
 @contextlib.contextmanager
-def local_pybroker(*settings: str) -> Iterator[LocalBroker]:
-    """A broker for the length of a block; `settings` are flags of `pybroker serve`."""
+def local_pybroker(*settings: str, workers: int = 1) -> Iterator[LocalBroker]:
+    """A broker, or a cluster, for the length of a block; `settings` are flags of `pybroker serve`."""
     with tempfile.TemporaryDirectory(prefix="pybroker-bench-") as folder:
-        broker = LocalBroker(Path(folder), settings)
+        broker = LocalBroker(Path(folder), settings, workers)
         try:
             broker.start()
             yield broker
         finally:
             broker.stop()
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many free ports that follow each other."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                for number in range(1, count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + number))
+            except (OSError, OverflowError):
+                continue
+            return port

@@ -143,7 +143,7 @@ class Broker:
         self.peers = self._open_peers(publisher)
         replicas = self._open_partitions(publisher, control.controller, self.peers)
         self._open_coordinators(publisher, control.controller)
-        control.start(self.peers, replicas.on_fenced, replicas.on_unfenced)
+        control.start(self.peers, replicas)
         self._serve(self._make_services(publisher, control.controller, cluster_id, api_table))
 
     def _bind(self) -> None:

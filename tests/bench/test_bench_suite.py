@@ -24,6 +24,18 @@ def test_a_suite_runs_its_cases_on_both_brokers_and_prints_ratios(bootstrap: str
     assert "ratio" in done.stdout
 
 
+def test_replicated_rows_run_on_a_cluster_that_is_started_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "--workers", "3", "--only", "1 producer, 3"]
+    command += ["--rounds", "1", "--scale", "0.001", "--client", "sdk", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    assert result["targets"][0]["brokers"] == 3
+    assert [row["acks"] for row in result["rows"]] == ["1", "all", "all"]
+    assert all(row["figures"][0]["values"]["pybroker"] for row in result["rows"])
+
+
 def test_a_case_that_is_not_there_is_said_in_words(bootstrap: str) -> None:
     command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "-b", bootstrap, "--only", "no such"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

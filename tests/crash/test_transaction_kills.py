@@ -16,7 +16,7 @@ from tests.support.broker_cluster import BrokerCluster, broker_cluster
 from tests.support.broker_process import BrokerProcess, running_broker
 from tests.support.pipeline import SETTINGS, Pipeline, make_topics
 
-KILLS = int(os.environ.get("PYBROKER_TXN_KILLS", "4"))
+KILLS = int(os.environ.get("PYBROKER_TXN_KILLS", "3"))
 
 
 def run(pipeline: Pipeline, faults: list[Callable[[], None]], chance: random.Random) -> None:

@@ -123,7 +123,7 @@ async def test_a_slow_handler_costs_no_membership_and_is_told_of(
     ) as consumer:
         await take(consumer, 1)
         who = consumer.group_metadata
-        await asyncio.sleep(2)  # longer than the session
+        await asyncio.sleep(3)  # longer than the session
         assert consumer.group_metadata == who
         assert [event for event in events if isinstance(event, Lost | Revoked)] == []
         assert len([event for event in events if isinstance(event, Slow)]) == 1

@@ -19,6 +19,7 @@ SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
 }
 
 
@@ -128,6 +129,23 @@ def test_a_zombie_is_fenced_and_nothing_of_it_is_seen(broker: BrokerProcess, lib
     assert read(broker, library, topic) == [b"of the successor"]
 
 
+def test_a_transaction_that_nobody_ends_is_aborted_when_its_time_is_over(broker: BrokerProcess, topic: str) -> None:
+    idle = confluent_kafka.Producer(
+        {"bootstrap.servers": broker.bootstrap, "transactional.id": a_name("id"), "transaction.timeout.ms": 1_000}
+    )
+    idle.init_transactions(30)
+    idle.begin_transaction()
+    idle.produce(topic, b"of the idle", partition=0)
+    assert idle.flush(30) == 0
+    other = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
+    other.produce(topic, b"outside", partition=0)
+    assert other.flush(30) == 0
+    assert read(broker, "confluent-kafka", topic) == [b"outside"]
+    with pytest.raises(confluent_kafka.KafkaException):
+        idle.commit_transaction(30)
+    assert read(broker, "confluent-kafka", topic) == [b"outside"]
+
+
 def test_offsets_count_with_the_transaction(broker: BrokerProcess, library: str, topic: str) -> None:
     group = a_name("group")
     producer = LIBRARIES[library](broker.bootstrap, a_name("id"))
@@ -143,6 +161,46 @@ def test_offsets_count_with_the_transaction(broker: BrokerProcess, library: str,
         assert committed_offset(broker, group, topic) == (offset if commits else 3)
     producer.close()
     assert read(broker, library, topic) == [b"3", b"8"]
+
+
+@pytest.mark.parametrize(
+    ("library", "protocol"),
+    [
+        ("confluent-kafka", "classic"),
+        ("confluent-kafka", "consumer"),
+        ("kafka-python", "classic"),
+        ("aiokafka", "classic"),
+    ],
+)
+def test_what_a_member_consumes_is_produced_once(
+    broker: BrokerProcess, library: str, topic: str, protocol: str
+) -> None:
+    """A transaction that commits, one that aborts, one whose member goes away and is fenced by who does it again."""
+    source, group, name = f"{topic}-source", a_name("group"), a_name("id")
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([confluent_kafka.admin.NewTopic(source, 1, 1)])[source].result(30)
+    filler = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
+    wanted = [b"%d" % number for number in range(12)]
+    for value in wanted:
+        filler.produce(source, value, partition=0)
+    assert filler.flush(30) == 0
+    worker = LIBRARIES[library](broker.bootstrap, name)
+    worker.copy(group, source, topic, 5, protocol)
+    worker.commit()
+    worker.leave()
+    worker.copy(group, source, topic, 4, protocol)
+    worker.abort()
+    worker.leave()
+    worker.copy(group, source, topic, 3, protocol)
+    worker.leave()
+    successor = LIBRARIES[library](broker.bootstrap, name)
+    successor.copy(group, source, topic, 7, protocol)
+    successor.commit()
+    successor.leave()
+    successor.close()
+    worker.close()
+    assert read(broker, library, topic) == wanted
+    assert committed_offset(broker, group, source) == len(wanted)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -1,11 +1,11 @@
 """Apache Kafka's own tools and broker, fetched as Maven artifacts, for `make interop` and `make oracle`.
 
 Needs `java` (17 or newer) and `mvn` on PATH. The jars are kept in `.cache/kafka-<version>` of the repository; the
-broker runs in KRaft mode on loopback with one node.
+broker runs in KRaft mode on loopback, with one node or several.
 
     python -m tests.interop.kafka jars                     fetch the jars and print their folder
     python -m tests.interop.kafka tool kafka-topics ...     run one of Kafka's tools
-    python -m tests.interop.kafka record [PARTS]            start a broker, record the oracle's answers, stop it
+    python -m tests.interop.kafka record [PARTS]            start brokers, record the oracle's answers, stop them
 """
 
 from __future__ import annotations
@@ -123,41 +123,72 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes], timeout_s: float
 @contextlib.contextmanager
 def broker(settings: dict[str, str] | None = None) -> Iterator[str]:
     """A real Kafka broker with one node on free ports of loopback; yields its bootstrap address."""
-    port, controller_port = _free_port(), _free_port()
+    with brokers(1, settings) as addresses:
+        yield addresses[0]
+
+
+@contextlib.contextmanager
+def brokers(count: int, settings: dict[str, str] | None = None) -> Iterator[list[str]]:
+    """A real Kafka cluster of so many nodes on loopback, with the ids from 1 on; yields their addresses in order."""
+    ports = [_free_port() for _ in range(count)]
+    controller_ports = [_free_port() for _ in range(count)]
+    voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controller_ports, 1))
+    processes: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
-        lines = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-            "log.dirs": os.path.join(folder, "data"),
-            "offsets.topic.replication.factor": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-        } | (settings or {})
-        config = Path(folder, "server.properties")
-        config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-        format_storage = java_command(
-            "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAQACAAAAAAAAAAQ", "-c", str(config)
-        )
-        subprocess.run(format_storage, check=True, capture_output=True)
-        process = subprocess.Popen(
-            java_command("kafka.Kafka", str(config), heap="1G"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         try:
-            _wait_for_port(port, process)
-            yield f"127.0.0.1:{port}"
+            for node, (port, controller_port) in enumerate(zip(ports, controller_ports, strict=True), 1):
+                lines = _node_settings(node, count, port, controller_port, voters, os.path.join(folder, f"data{node}"))
+                config = Path(folder, f"node{node}.properties")
+                config.write_text("".join(f"{key}={value}\n" for key, value in (lines | (settings or {})).items()))
+                format_storage = java_command(
+                    "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAQACAAAAAAAAAAQ", "-c", str(config)
+                )
+                subprocess.run(format_storage, check=True, capture_output=True)
+                command = java_command("kafka.Kafka", str(config), heap="1G")
+                processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            for port, process in zip(ports, processes, strict=True):
+                _wait_for_port(port, process)
+            yield [f"127.0.0.1:{port}" for port in ports]
         finally:
-            process.terminate()
-            process.wait(30)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(30)
+
+
+def _node_settings(node: int, count: int, port: int, controller_port: int, voters: str, data: str) -> dict[str, str]:
+    replicas = str(min(count, 3))
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(node),
+        "controller.quorum.voters": voters,
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "log.dirs": data,
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+    }
+
+
+def _record(wanted: list[str]) -> None:
+    """These parts of the oracle's catalogues, or all."""
+    from tests.oracle import record
+    from tests.oracle.cluster import PARTS as CLUSTER_PARTS
+
+    alone = [part for part in wanted if part not in CLUSTER_PARTS]
+    together = [part for part in wanted if part in CLUSTER_PARTS]
+    if alone or not wanted:
+        with broker(record.KAFKA_SETTINGS) as bootstrap:
+            record.record(bootstrap, alone)
+    if together or not wanted:
+        with brokers(3, record.CLUSTER_SETTINGS) as addresses:
+            record.record_cluster(addresses[0], together)
 
 
 def main(arguments: list[str]) -> int:
@@ -168,10 +199,7 @@ def main(arguments: list[str]) -> int:
         command = java_command(TOOL_CLASSES.get(arguments[1], arguments[1]), *arguments[2:])
         return subprocess.run(command, check=False).returncode
     if arguments[:1] == ["record"]:
-        from tests.oracle.record import KAFKA_SETTINGS, record
-
-        with broker(KAFKA_SETTINGS) as bootstrap:
-            record(bootstrap, arguments[1:])
+        _record(arguments[1:])
         return 0
     print(__doc__, file=sys.stderr)
     return 2

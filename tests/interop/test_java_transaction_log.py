@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from tests.interop.kafka import tool
 from tests.oracle.batches import Batch, Rec
-from tests.oracle.catalogue.transactions import added, begun, describe, end
+from tests.oracle.catalogue.transactions import FINDING, added, begun, describe, end
 from tests.oracle.exchange import Call, Saved, exchange
 from tests.oracle.runner import Player
 from tests.oracle.vocabulary import create, produce
@@ -19,13 +19,6 @@ from tests.support.broker_process import BrokerProcess, running_broker
 pytestmark = pytest.mark.java
 
 TRANSACTIONAL = 0x10
-FINDING = Call(
-    "FindCoordinator",
-    4,
-    {"key_type": 1, "coordinator_keys": ["warm-up"]},
-    until={"coordinators.0.error_code": 0},
-    hidden=True,
-)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import confluent_kafka
@@ -14,6 +15,7 @@ from tests.oracle.batches import Batch, Rec
 from tests.oracle.exchange import exchange
 from tests.oracle.runner import Player
 from tests.oracle.vocabulary import create, list_offsets, produce
+from tests.support.broker_cluster import broker_cluster
 from tests.support.broker_process import BrokerProcess, running_broker
 from tests.support.sdk import a_name
 from tests.support.transactional_clients import READ_COMMITTED, STEPS, Confluent
@@ -76,6 +78,20 @@ def test_commits_count_aborts_do_not_and_a_zombie_is_fenced(
     assert out.stdout.split() == ["fenced", "done"]
     assert read(broker, topic) == [b"0 a", b"0 b", b"2 a", b"2 b", b"of the successor"]
     assert committed(broker, group, topic) == 3
+
+
+def test_the_same_where_coordinators_and_leaders_are_on_other_brokers(tmp_path: Path, command: list[str]) -> None:
+    with broker_cluster(tmp_path, 3, {**SETTINGS, "transaction.partition.verification.enable": "true"}) as cluster:
+        cluster.wait_for_nodes(1, 2, 3)
+        admin = cluster.admin()
+        for number in range(3):
+            name = f"t{number}"
+            admin.create_topics([confluent_kafka.admin.NewTopic(name, 1, 3)])[name].result(30)
+            arguments = [cluster.bootstrap, name, f"group{number}", f"id{number}"]
+            out = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=True)
+            assert out.stdout.split() == ["fenced", "done"]
+            broker = cluster.brokers[cluster.partitions(name)[0].leader]
+            assert read(broker, name) == [b"0 a", b"0 b", b"2 a", b"2 b", b"of the successor"]
 
 
 @pytest.mark.parametrize("step", STEPS)

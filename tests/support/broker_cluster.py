@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, PartitionMetadata
@@ -26,10 +26,10 @@ class BrokerCluster:
         self._settings = {"metadata.store.url": store_url, **(settings or {})}
         self.brokers: dict[int, BrokerProcess] = {}
 
-    def add(self, node_id: int, settings: Mapping[str, str] | None = None) -> BrokerProcess:
-        """One that is not started yet."""
+    def add(self, node_id: int, settings: Mapping[str, str] | None = None, **how: Any) -> BrokerProcess:
+        """One that is not started yet; `how` it is run is told to `BrokerProcess`."""
         given = {**self._settings, "node.id": str(node_id), **(settings or {})}
-        broker = self.brokers[node_id] = BrokerProcess(self._directory / f"broker-{node_id}", settings=given)
+        broker = self.brokers[node_id] = BrokerProcess(self._directory / f"broker-{node_id}", settings=given, **how)
         return broker
 
     def start(self, count: int) -> None:

@@ -1,6 +1,7 @@
 """A broker that dies, as by kill -9, at one step of ending a transaction: `DIE_AT` names the step.
 
-`python -m tests.support.mortal_coordinator serve ...`; without `DIE_AT` it is the broker as it is.
+`python -m tests.support.mortal_coordinator serve ...`; without `DIE_AT` it is the broker as it is. With `DIE_ONCE`, the
+name of a file, only one of the brokers that come to that step dies: the one that finds the file, and removes it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,21 @@ BEFORE_COMPLETION = "before-completion"
 STEPS = (BEFORE_MARKERS, BETWEEN_MARKERS, BEFORE_COMPLETION)
 
 
-def _die(*arguments: Any, **named: Any) -> None:
+def _dying_at(step: Callable[..., Any]) -> Callable[..., Any]:
+    def perhaps(*arguments: Any, **named: Any) -> Any:
+        _perhaps_die()
+        return step(*arguments, **named)
+
+    return perhaps
+
+
+def _perhaps_die() -> None:
+    once = os.environ.get("DIE_ONCE")
+    if once is not None:
+        try:
+            os.unlink(once)
+        except FileNotFoundError:
+            return
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -32,7 +47,7 @@ def _dying_at_second(append: Callable[..., Any]) -> Callable[..., Any]:
         if named.get("transaction_version"):
             calls[0] += 1
             if calls[0] == 2:
-                _die()
+                _perhaps_die()
         return append(*arguments, **named)
 
     return counted
@@ -40,11 +55,11 @@ def _dying_at_second(append: Callable[..., Any]) -> Callable[..., Any]:
 
 def prepare(step: str | None) -> None:
     if step == BEFORE_MARKERS:
-        MarkerQueue.send = _die  # type: ignore[method-assign]
+        MarkerQueue.send = _dying_at(MarkerQueue.send)  # type: ignore[method-assign]
     elif step == BETWEEN_MARKERS:
         Partition.append = _dying_at_second(Partition.append)  # type: ignore[method-assign]
     elif step == BEFORE_COMPLETION:
-        TransactionShard._complete = _die  # type: ignore[method-assign]
+        TransactionShard._complete = _dying_at(TransactionShard._complete)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

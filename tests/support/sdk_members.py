@@ -33,7 +33,7 @@ FAST_GROUPS = {
     "group.consumer.min.heartbeat.interval.ms": "100",
     "group.consumer.heartbeat.interval.ms": "100",
     "group.consumer.min.session.timeout.ms": "1000",
-    "group.consumer.session.timeout.ms": "1500",
+    "group.consumer.session.timeout.ms": "2500",
     "group.consumer.assignment.interval.ms": "100",
     "group.min.session.timeout.ms": "1000",
 }
@@ -52,7 +52,7 @@ def fast_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 CONSUMER: dict[str, Any] = {"group_protocol": "consumer"}
-EAGER: dict[str, Any] = {"group_protocol": "classic", "session_timeout": 1.5, "heartbeat_interval": 0.1}
+EAGER: dict[str, Any] = {"group_protocol": "classic", "session_timeout": 2.5, "heartbeat_interval": 0.1}
 COOPERATIVE: dict[str, Any] = {**EAGER, "assignors": ("cooperative-sticky",)}
 PROTOCOLS = {"consumer": CONSUMER, "eager": EAGER, "cooperative": COOPERATIVE}
 

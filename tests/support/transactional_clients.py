@@ -48,10 +48,24 @@ class Transactional(Protocol):
     def close(self) -> None: ...
 
 
+class Copying(Transactional, Protocol):
+    """One that consumes what it produces as a member of a group; our own SDK has its pipelines instead."""
+
+    def copy(self, group: str, source: str, target: str, count: int, protocol: str) -> None:
+        """Begins a transaction with so many records of `source`, as a member of the group, and their positions.
+
+        The member stays until `leave`.
+        """
+
+    def leave(self) -> None:
+        """The group, without a word about positions."""
+
+
 class Confluent:
     """librdkafka."""
 
     def __init__(self, bootstrap: str, name: str) -> None:
+        self._bootstrap = bootstrap
         self._producer = confluent_kafka.Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -100,6 +114,33 @@ class Confluent:
         wanted = [confluent_kafka.TopicPartition(topic, 0, offset)]
         self._call(self._producer.send_offsets_to_transaction, wanted, metadata, TIMEOUT_S)
 
+    def copy(self, group: str, source: str, target: str, count: int, protocol: str) -> None:
+        self._consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": group,
+                "group.protocol": protocol,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "isolation.level": READ_COMMITTED,
+            }
+        )
+        self._consumer.subscribe([source])
+        records = []
+        while len(records) < count:
+            records += self._consumer.consume(count - len(records), TIMEOUT_S)
+        self.begin()
+        for record in records:
+            self._producer.produce(target, record.value(), partition=0)
+        following = [confluent_kafka.TopicPartition(source, 0, records[-1].offset() + 1)]
+        self._call(
+            self._producer.send_offsets_to_transaction, following, self._consumer.consumer_group_metadata(), TIMEOUT_S
+        )
+        assert self._producer.flush(TIMEOUT_S) == 0
+
+    def leave(self) -> None:
+        self._consumer.close()
+
     def commit(self) -> None:
         self._call(self._producer.commit_transaction, TIMEOUT_S)
 
@@ -138,6 +179,7 @@ class KafkaPython:
     """kafka-python."""
 
     def __init__(self, bootstrap: str, name: str) -> None:
+        self._bootstrap = bootstrap
         self._producer = kafka.KafkaProducer(
             bootstrap_servers=bootstrap,
             transactional_id=name,
@@ -163,6 +205,29 @@ class KafkaPython:
     def send_offset(self, group: str, topic: str, offset: int) -> None:
         offsets = {kafka.TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)}
         self._call(self._producer.send_offsets_to_transaction, offsets, group)
+
+    def copy(self, group: str, source: str, target: str, count: int, protocol: str) -> None:
+        assert protocol == "classic", "the library speaks no other"
+        self._consumer = kafka.KafkaConsumer(
+            source,
+            bootstrap_servers=self._bootstrap,
+            group_id=group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level=READ_COMMITTED,
+        )
+        records = []
+        while len(records) < count:
+            found = self._consumer.poll(1_000, max_records=count - len(records))
+            records += [record for each in found.values() for record in each]
+        self.begin()
+        for record in records:
+            self.send(target, record.value)
+        following = {kafka.TopicPartition(source, 0): OffsetAndMetadata(records[-1].offset + 1, "", -1)}
+        self._call(self._producer.send_offsets_to_transaction, following, self._consumer.group_metadata())
+
+    def leave(self) -> None:
+        self._consumer.close(autocommit=False)
 
     def commit(self) -> None:
         self._call(self._producer.commit_transaction)
@@ -213,6 +278,7 @@ class Aiokafka:
     """aiokafka."""
 
     def __init__(self, bootstrap: str, name: str) -> None:
+        self._bootstrap = bootstrap
         self._loop = _Loop()
         self._producer = self._loop.run(self._start(bootstrap, name))
 
@@ -237,6 +303,30 @@ class Aiokafka:
 
     def send_offset(self, group: str, topic: str, offset: int) -> None:
         self._call(self._producer.send_offsets_to_transaction({aiokafka.TopicPartition(topic, 0): offset}, group))
+
+    def copy(self, group: str, source: str, target: str, count: int, protocol: str) -> None:
+        assert protocol == "classic", "the library speaks no other"
+        self._call(self._copy(group, source, target, count))
+
+    async def _copy(self, group: str, source: str, target: str, count: int) -> None:
+        self._consumer = aiokafka.AIOKafkaConsumer(
+            source,
+            bootstrap_servers=self._bootstrap,
+            group_id=group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level=READ_COMMITTED,
+        )
+        await self._consumer.start()
+        records = [await self._consumer.getone() for _ in range(count)]
+        await self._producer.begin_transaction()
+        for record in records:
+            await self._producer.send_and_wait(target, record.value, partition=0)
+        following = {aiokafka.TopicPartition(source, 0): records[-1].offset + 1}
+        await self._producer.send_offsets_to_transaction(following, group)
+
+    def leave(self) -> None:
+        self._loop.run(self._consumer.stop())
 
     def commit(self) -> None:
         self._call(self._producer.commit_transaction())

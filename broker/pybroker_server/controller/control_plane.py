@@ -21,6 +21,7 @@ from pybroker_server.metadata.image import BrokerImage
 from pybroker_server.metadata.publisher import MetadataPublisher
 from pybroker_server.metadata.store import MetadataStore
 from pybroker_server.peers.peers import Peers
+from pybroker_server.replica.manager import ReplicaManager
 from pybroker_server.runtime.runtime import Runtime
 
 HANDOVER_MS: Final = 10_000
@@ -72,12 +73,21 @@ class ControlPlane:
         await self.controller.settle_return(back, self._config())
         await self._membership.join(me)
 
-    def start(self, peers: Peers, on_fenced: Callable[[], None], on_unfenced: Callable[[], None]) -> None:
-        """`on_fenced`: this broker must not act as a leader; `on_unfenced`: it may again."""
-        self._membership.on_fenced = on_fenced
-        self._membership.on_unfenced = on_unfenced
-        if self._membership.is_fenced:
-            on_fenced()
+    def start(self, peers: Peers, replicas: ReplicaManager) -> None:
+        """From now on `replicas` lead while the lease lasts, and not for longer."""
+        membership = self._membership
+
+        def extend(usable_until_ms: int) -> None:
+            replicas.lease_ends_ms = usable_until_ms
+
+        membership.on_fenced = replicas.on_fenced
+        membership.on_unfenced = replicas.on_unfenced
+        membership.on_extended = extend
+        replicas.on_lease_over = membership.on_lease_over
+        if membership.usable_until_ms is not None:
+            extend(membership.usable_until_ms)
+        if membership.is_fenced:
+            replicas.on_fenced()
         self._watchdog.watch(peers)
         self._reactor.start()
 

@@ -55,6 +55,10 @@ class Membership:
         self.is_fenced = True
         self.on_fenced: Callable[[], None] = _nothing
         self.on_unfenced: Callable[[], None] = _nothing
+        self.on_extended: Callable[[int], None] = lambda usable_until_ms: None
+        """Called with the time from which on this broker counts as fenced, unless the lease is renewed before."""
+        self.usable_until_ms: int | None = None
+        """The same, as it is now; None without a lease."""
         self._store = store
         self._publisher = publisher
         self._controller = controller
@@ -183,11 +187,16 @@ class Membership:
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        usable_ms = ends_ms - self._session_ms // MARGIN_SHARE - self._runtime.clock.monotonic_ms()
-        self._deadline = self._runtime.timers.call_after_ms(max(usable_ms, 0), self._on_deadline)
+        self.usable_until_ms = ends_ms - self._session_ms // MARGIN_SHARE
+        usable_ms = self.usable_until_ms - self._runtime.clock.monotonic_ms()
+        self._deadline = self._runtime.timers.call_after_ms(max(usable_ms, 0), self.on_lease_over)
+        self.on_extended(self.usable_until_ms)
 
-    def _on_deadline(self) -> None:
-        self._deadline = None
+    def on_lease_over(self) -> None:
+        """By this broker's own clock; whoever sees it first says so."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         _log.warning("lease_ran_out", epoch=self.epoch)
         self._set_fenced(is_fenced=True)
 

@@ -66,6 +66,7 @@ def handle_fetch(services: Services, context: RequestContext, request: FetchRequ
     """See the head of this file."""
     if request.isolation_level not in (_READ_UNCOMMITTED, _READ_COMMITTED):
         return refuse_all(context, request, ErrorCode.INVALID_REQUEST)
+    services.replicas.check_lease(context.now_ms)
     replica_id, _ = _replica_of(request)
     if replica_id >= 0 and not context.connection.is_inter_broker:
         return _refuse_replica(request)

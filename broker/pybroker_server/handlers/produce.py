@@ -107,6 +107,7 @@ def _produce(
     services: Services, context: RequestContext, request: ProduceRequest, admission: Admission | None
 ) -> Reply:
     """Appends, and answers now or later. `admission` is None outside of transactions."""
+    services.replicas.check_lease(context.now_ms)
     acks = request.acks
     version = context.api_version
     replicas = services.replicas

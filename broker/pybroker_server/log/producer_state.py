@@ -252,7 +252,7 @@ class ProducerState:
         self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int, timestamp: int, aborted: bool
     ) -> CompletedTransaction | None:
         """A transaction marker is in the log at `offset`; None when it ended a transaction without records."""
-        self.verifications.forget(producer_id)
+        self.verifications.forget_ended(producer_id, epoch)
         entry = self._entries.get(producer_id)
         if entry is None:
             entry = self._entries[producer_id] = ProducerEntry(producer_id, epoch, self.now_ms)

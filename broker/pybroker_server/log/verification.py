@@ -2,8 +2,8 @@
 
 Rules of this file: pure state of one partition, in memory only. Before the first batch of a transaction is appended
 its coordinator is asked. A `Verification` stands for that question: `begin` before it, `check` in the moment of the
-append. Whatever is written for the producer in a transaction meanwhile, its end above all, forgets the question, so an
-answer that comes late allows nothing: a write that was delayed past the end of its transaction never opens another one.
+append. Whatever is written for the producer in that transaction meanwhile, its end above all, forgets the question, so
+an answer that comes late allows nothing: a write that was delayed past the end of its transaction opens no other one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Verifications:
         if known is None:
             known = self._by_producer[producer_id] = Verification(epoch, sequence, now_ms, adds=adds)
         elif epoch > known.epoch:
-            known.epoch, known.lowest_sequence = epoch, sequence
+            known.epoch, known.lowest_sequence, known.adds = epoch, sequence, adds
         elif epoch == known.epoch:
             known.lowest_sequence = min(known.lowest_sequence, sequence)
         return known
@@ -61,6 +61,16 @@ class Verifications:
     def forget(self, producer_id: int) -> None:
         """Something of a transaction of this producer is in the log now."""
         self._by_producer.pop(producer_id, None)
+
+    def forget_ended(self, producer_id: int, marker_epoch: int) -> None:
+        """A marker is in the log: what was asked about the transaction that it ends allows nothing any more.
+
+        With transaction version 2 the marker has the epoch of the transaction that follows, whose first question may
+        be out already: its producer was told of the end before the markers were written. That question stays.
+        """
+        known = self._by_producer.get(producer_id)
+        if known is not None and not (known.adds and known.epoch >= marker_epoch):
+            del self._by_producer[producer_id]
 
     def remove_expired(self, now_ms: int, expiration_ms: int) -> None:
         """Drops questions whose write never came."""

@@ -341,11 +341,15 @@ class ReplicaFetch:
                 entry[0].data = error_data(entry[0].asked.partition, ErrorCode.UNKNOWN_SERVER_ERROR)
             return
         for entry, result in zip(work, results, strict=True):
-            self._take_cold(entry[0], result)
+            self._take_cold(entry[0], entry[1], result)
 
-    def _take_cold(self, target: FetchTarget, result: ColdResult) -> None:
+    def _take_cold(self, target: FetchTarget, log: PartitionLog, result: ColdResult) -> None:
         partition = target.partition
         assert partition is not None
+        if log is not partition.log or partition.is_resting:
+            # It was truncated meanwhile, and its files with it: that they cannot be read means nothing.
+            target.data = error_data(partition.index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            return
         if isinstance(result, OSError):
             partition.go_offline(result)
         try:

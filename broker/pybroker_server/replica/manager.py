@@ -101,6 +101,9 @@ class ReplicaManager:
         self._failed: set[tuple[str, int]] = set()
         """Partitions whose log could not be opened: answered with KAFKA_STORAGE_ERROR."""
         self._is_fenced = False
+        self.lease_ends_ms = _NEVER_MS
+        """From then on, by `clock`, nothing may be served as a leader that another broker could lead."""
+        self.on_lease_over: Callable[[], None] = self.on_fenced
         self._finished: deque[DelayedOperation] = deque()
         self._deadline_timer: TimerHandle | None = None
         self._deadline_ms = _NEVER_MS
@@ -297,6 +300,12 @@ class ReplicaManager:
         now_ms = self.clock.monotonic_ms()
         for hosted in self.topics.values():
             self._configure(hosted, hosted.image, now_ms)
+
+    def check_lease(self, now_ms: int) -> None:
+        """Before anything is served as a leader: a process that stood still may see a request before its timers."""
+        if now_ms >= self.lease_ends_ms:
+            self.lease_ends_ms = _NEVER_MS
+            self.on_lease_over()
 
     def on_fenced(self) -> None:
         """This broker's lease ran out: another may lead what it leads, so it serves nothing as a leader that another

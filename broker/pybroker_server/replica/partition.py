@@ -119,6 +119,8 @@ class Partition:
             raise KafkaError(self.error)
         if leader_epoch >= 0 and leader_epoch != self.state.leader_epoch:
             raise KafkaError(self.state.check_leader_epoch(leader_epoch))
+        if self.is_resting:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)  # its files are being cut: others have what is committed
 
     def check_leader(self, leader_epoch: int = -1) -> None:
         """Raises KafkaError: deleted or offline, not the leader (6), or epochs that do not match (74, 75)."""

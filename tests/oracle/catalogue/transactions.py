@@ -18,6 +18,14 @@ _FOREIGN_PID: Final = 10**12
 _GROUP: Final = "oracle-of-transactions"
 """Not of this exchange alone: its name says which partition of the offsets topic is added."""
 _OK: Final = {"error_code": 0}
+FINDING: Final = Call(
+    "FindCoordinator",
+    4,
+    {"key_type": 1, "coordinator_keys": ["any"]},
+    until={"coordinators.0.error_code": 0},
+    hidden=True,
+)
+"""The coordinators' topic is made when it is first needed."""
 
 
 def init(

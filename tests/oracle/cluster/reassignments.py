@@ -52,7 +52,9 @@ EXCHANGES: Final = (
         alter("@t", (5, None)),
         alter("@nope", (0, None)),
     ),
-    exchange("reassign-v0", made("@t", [1, 2]), alter("@t", (0, [2, 1]), version=0), described("@t")),
+    exchange(
+        "reassign-v0", made("@t", [1, 2]), alter("@t", (0, [2, 1]), version=0), moved("@t", [2, 1]), described("@t")
+    ),
     exchange("reassign-to-the-same", made("@t", [1, 2]), alter("@t", (0, [1, 2])), described("@t")),
     exchange(
         "reassign-other-factor-forbidden",
@@ -60,6 +62,7 @@ EXCHANGES: Final = (
         alter("@t", (0, [1, 2, 3]), allow=False),
         alter("@t", (0, [1]), allow=False),
         alter("@t", (0, [2, 1]), allow=False),
+        moved("@t", [2, 1]),
         described("@t"),
     ),
     exchange(
@@ -86,6 +89,7 @@ EXCHANGES: Final = (
         "reassign-twice-in-one-request",
         made("@t", [1, 2]),
         alter("@t", (0, [2, 1]), (0, [1, 2])),
+        moved("@t", [2, 1]),
         described("@t"),
     ),
     exchange(
@@ -103,6 +107,7 @@ EXCHANGES: Final = (
                 ]
             },
         ),
+        moved("@a", [2, 1]),
         described("@a"),
     ),
     exchange(

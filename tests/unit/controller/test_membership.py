@@ -191,3 +191,18 @@ async def test_leaving_waits_until_others_lead_what_they_can() -> None:
         assert member.said == []
         await member.membership.depart()
         assert member.cluster.image.brokers[1].fenced
+
+
+async def test_the_time_for_which_it_may_lead_is_told_with_every_renewal() -> None:
+    async with a_member() as member:
+        told: list[int] = []
+        member.membership.on_extended = told.append
+        assert member.membership.usable_until_ms == member.time.monotonic_ms() + SESSION_MS * 9 // 10
+        await member.pass_ms(5_000)
+        assert len(told) >= 2
+        assert told == sorted(set(told))
+        assert told[-1] > member.time.monotonic_ms()
+        member.membership.on_lease_over()
+        assert member.said == ["fenced"]
+        await member.pass_ms(HEARTBEAT_MS)
+        assert member.said == ["fenced", "unfenced"]

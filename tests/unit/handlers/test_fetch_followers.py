@@ -201,6 +201,14 @@ def test_a_throttled_follower_that_is_not_in_sync_gets_its_share_and_one_in_sync
     assert offsets(only(fetch(broker, part(0)))) == [0, 1]
 
 
+def test_a_consumer_is_sent_elsewhere_while_a_replica_is_being_truncated() -> None:
+    broker = OneBroker()
+    broker.show_topics(topic_image("t", replicas=(1, 2), leader=2))
+    broker.partition().is_resting = True
+    response = request(broker, part(0, leader_epoch=-1), max_wait_ms=500)
+    assert only(response).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
 class TestNearestReplica:
     def send_to(self, broker: OneBroker, rack: str, offset: int = 0, version: int = 18) -> int:
         topics = [FetchRequest.FetchTopic(topic_id=topic_id_of("t"), topic="t", partitions=[part(offset)])]

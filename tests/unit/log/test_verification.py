@@ -73,6 +73,21 @@ def test_an_answer_to_a_question_of_the_last_transaction_does_not_serve_the_next
     assert write(log, fresh) is ErrorCode.NONE
 
 
+def test_the_marker_of_the_last_transaction_leaves_the_question_of_the_next_with_version_2(log: PartitionLog) -> None:
+    assert write(log, ask(log, adds=True)) is ErrorCode.NONE
+    asked_before_the_marker_came = ask(log, epoch=1, adds=True)
+    end_transaction(log, ControlType.COMMIT, PRODUCER, epoch=1, transaction_version=2)
+    assert write(log, asked_before_the_marker_came, epoch=1) is ErrorCode.NONE
+
+
+def test_a_late_write_of_the_last_transaction_gets_nowhere_on_the_question_of_the_next(log: PartitionLog) -> None:
+    late = ask(log, adds=True)
+    asked = ask(log, epoch=1, adds=True)
+    end_transaction(log, ControlType.ABORT, PRODUCER, epoch=1, transaction_version=2)
+    assert write(log, late) is ErrorCode.INVALID_PRODUCER_EPOCH
+    assert write(log, asked, epoch=1) is ErrorCode.NONE
+
+
 def test_a_batch_does_not_overtake_one_that_waits(log: PartitionLog) -> None:
     first, second = ask(log, 0), ask(log, 1)
     assert first is second

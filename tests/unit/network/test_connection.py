@@ -465,3 +465,53 @@ async def test_shutting_down_answers_appends_and_lets_go_of_parked_fetches() -> 
         produces.pending[0].complete(ProduceResponse())
         assert (await producer.response(PRODUCE, 9))[0] == 1
         await closed.wait()
+
+
+class ParkedFetches:
+    """A Fetch handler that waits for ever; `can_hurry`: unless its connection has more to say."""
+
+    def __init__(self, *, can_hurry: bool) -> None:
+        self.can_hurry = can_hurry
+        self.pending: list[Pending[FetchResponse]] = []
+        self.came = asyncio.Event()
+
+    def __call__(self, services: object, context: RequestContext, request: FetchRequest) -> Any:
+        made: Pending[FetchResponse] = Pending()
+        if self.can_hurry:
+            made.on_hurry = lambda: made.complete(FetchResponse(session_id=len(self.pending)))
+        self.pending.append(made)
+        self.came.set()
+        return made
+
+
+@on_both_loops
+async def test_what_comes_behind_a_followers_waiting_fetch_has_it_answered_first() -> None:
+    parked = ParkedFetches(can_hurry=True)
+    async with serving([handler(FETCH, 4, 18, parked), versions_handler()]) as server:
+        client = await server.connect()
+        for turn in (1, 2):
+            await client.send(RawClient.frame(FETCH, 18, FetchRequest(), 10 * turn))
+            async with asyncio.timeout(10):
+                await parked.came.wait()
+                parked.came.clear()
+                await client.send(RawClient.frame(API_VERSIONS, 4, ApiVersionsRequest(), 10 * turn + 1))
+                correlation_id, response = await client.response(FETCH, 18)
+                assert (correlation_id, response.session_id) == (10 * turn, turn)
+                assert (await client.response(API_VERSIONS, 4))[0] == 10 * turn + 1
+
+
+@on_both_loops
+async def test_a_consumers_waiting_fetch_is_not_hurried_by_what_comes_behind_it() -> None:
+    parked = ParkedFetches(can_hurry=False)
+    async with serving([handler(FETCH, 4, 18, parked), versions_handler()]) as server:
+        client = await server.connect()
+        await client.send(RawClient.frame(FETCH, 18, FetchRequest(), 1))
+        await client.send(RawClient.frame(API_VERSIONS, 4, ApiVersionsRequest(), 2))
+        async with asyncio.timeout(10):
+            await parked.came.wait()
+            other = await server.connect()
+            await other.request(API_VERSIONS, 4, ApiVersionsRequest())
+            assert not parked.pending[0].completed
+            parked.pending[0].complete(FetchResponse())
+            assert (await client.response(FETCH, 18))[0] == 1
+            assert (await client.response(API_VERSIONS, 4))[0] == 2

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.one_broker import NODE, OneBroker, topic_image
+from tests.support.one_broker import NODE, Answer, OneBroker, batch, topic_image
 
+from pybroker_protocol.api_keys import ApiKey
 from pybroker_protocol.errors import ErrorCode, KafkaError
+from pybroker_protocol.messages import ProduceRequest
+from pybroker_server.handlers.produce import handle_produce
 
 
 def a_broker() -> OneBroker:
@@ -75,3 +78,30 @@ def test_a_topic_that_appears_meanwhile_is_not_led_yet() -> None:
     assert refusal(broker, "new") is ErrorCode.NOT_LEADER_OR_FOLLOWER
     broker.manager.on_unfenced()
     assert refusal(broker, "new") is ErrorCode.NONE
+
+
+def test_a_request_that_comes_before_the_timers_is_refused_all_the_same() -> None:
+    """As after the process stood still: nothing has told the broker yet that its lease is over."""
+    broker = a_broker()
+    told: list[str] = []
+
+    def over() -> None:
+        told.append("over")
+        broker.manager.on_fenced()
+
+    broker.manager.on_lease_over = over
+    broker.manager.lease_ends_ms = broker.time.monotonic_ms() + 10
+    broker.manager.check_lease(broker.time.monotonic_ms())
+    assert refusal(broker, "t") is ErrorCode.NONE
+    broker.time.advance_ms(10)
+    for topic in ("t", "mine", "t"):
+        data = ProduceRequest.PartitionProduceData(index=0, records=batch(b"v"))
+        request = ProduceRequest(
+            acks=1,
+            timeout_ms=1_000,
+            topic_data=[ProduceRequest.TopicProduceData(name=topic, partition_data=[data])],
+        )
+        answer = Answer(handle_produce(broker.services, broker.context(ApiKey.PRODUCE, 12), request))
+        code = answer.response.responses[0].partition_responses[0].error_code
+        assert code == (ErrorCode.NONE if topic == "mine" else ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    assert told == ["over"]

@@ -258,7 +258,9 @@ def end(
     is_current = producer.epoch == known.producer_epoch
     match known.state:
         case State.PREPARE_COMMIT | State.PREPARE_ABORT:
-            is_valid = known.producer_epoch == producer.epoch + 1
+            # The epoch in force is that of a client which was told of this end and already wants the next: it has to
+            # wait for the markers. Kafka says that it is fenced, which a client takes for final.
+            is_valid = is_current or known.producer_epoch == producer.epoch + 1
         case State.COMPLETE_COMMIT | State.COMPLETE_ABORT:
             is_valid = is_retry or is_current
         case _:

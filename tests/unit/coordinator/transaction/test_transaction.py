@@ -119,11 +119,11 @@ commit v1               | mapping | state     | PC7.5     | wait    | wait    | 
 commit v1, epoch before | mapping | fenced    | fenced    | fenced  | fenced  | fenced    | fenced
 abort v1                | mapping | state     | PA7.5     | wait    | wait    | state     | =
 abort v1, foreign id    | mapping | mapping   | mapping   | mapping | mapping | mapping   | mapping
-commit v2               | mapping | state     | PC7.6>7.6 | fenced  | fenced  | state     | state
+commit v2               | mapping | state     | PC7.6>7.6 | wait    | wait    | state     | state
 commit v2, epoch before | mapping | fenced    | fenced    | wait    | wait    | =>7.5     | state
 commit v2, old epoch    | mapping | fenced    | fenced    | fenced  | fenced  | fenced    | fenced
 commit v2, later epoch  | mapping | fenced    | fenced    | fenced  | fenced  | fenced    | fenced
-abort v2                | mapping | PA7.6>7.6 | PA7.6>7.6 | fenced  | fenced  | PA7.6>7.6 | PA7.6>7.6
+abort v2                | mapping | PA7.6>7.6 | PA7.6>7.6 | wait    | wait    | PA7.6>7.6 | PA7.6>7.6
 abort v2, epoch before  | mapping | fenced    | fenced    | wait    | wait    | state     | =>7.5
 abort v2, old epoch     | mapping | fenced    | fenced    | fenced  | fenced  | fenced    | fenced
 abort v2, foreign id    | mapping | mapping   | mapping   | mapping | mapping | mapping   | mapping

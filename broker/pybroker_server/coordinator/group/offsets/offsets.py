@@ -24,7 +24,7 @@ from pybroker_server.coordinator.group.context import GroupContext, Replay
 from pybroker_server.coordinator.group.group import Group
 from pybroker_server.coordinator.group.offsets.commit import Commit, Fetched, TransactionalCommit
 from pybroker_server.coordinator.group.offsets.records import committed_from, offset_record, offset_tombstone
-from pybroker_server.coordinator.group.offsets.store import CommittedOffset, OffsetStore, TopicPartition
+from pybroker_server.coordinator.group.offsets.store import NO_TOPIC_ID, CommittedOffset, OffsetStore, TopicPartition
 from pybroker_server.coordinator.records import CoordinatorRecord
 from pybroker_server.log.verification import Verification
 
@@ -97,14 +97,16 @@ class Offsets:
 
     def _store(self, effects: Effects, commit: Commit | TransactionalCommit, expire_ms: int) -> list[ErrorCode]:
         longest = self._context.config.offset_metadata_max_bytes
+        has_ids = isinstance(commit, Commit)  # Kafka stores those of transactions without
         codes = []
         for wanted in commit.offsets:
             metadata = wanted.metadata or ""
             if _is_longer(metadata, longest):
                 codes.append(ErrorCode.OFFSET_METADATA_TOO_LARGE)
                 continue
+            topic_id = wanted.topic_id if has_ids else NO_TOPIC_ID
             committed = CommittedOffset(
-                wanted.offset, wanted.leader_epoch, metadata, effects.wall_ms, expire_ms, wanted.topic_id
+                wanted.offset, wanted.leader_epoch, metadata, effects.wall_ms, expire_ms, topic_id
             )
             effects.append(offset_record(commit.group_id, wanted.where, committed))
             codes.append(ErrorCode.NONE)

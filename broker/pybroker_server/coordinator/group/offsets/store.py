@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 NO_OFFSET = -1
-_ZERO = UUID(int=0)
+NO_TOPIC_ID = UUID(int=0)
 
 TopicPartition = tuple[str, int]
 
@@ -25,7 +25,7 @@ class CommittedOffset(NamedTuple):
     commit_timestamp_ms: int
     expire_timestamp_ms: int = -1
     """-1: by the broker's retention. Older clients may ask for their own."""
-    topic_id: UUID = _ZERO
+    topic_id: UUID = NO_TOPIC_ID
     order: int = 0
 
 

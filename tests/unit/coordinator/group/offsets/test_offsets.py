@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
+from uuid import UUID
 
 import pytest
 from tests.support.group_desk import WALL_MS, ZERO, GroupDesk
 from tests.support.one_broker import topic_image
 
 from pybroker_protocol.errors import ErrorCode
-from pybroker_protocol.messages import OffsetCommitKey
+from pybroker_protocol.messages import OffsetCommitKey, OffsetCommitValue
 from pybroker_server.coordinator.group.coordinator import RECORD_TYPES
-from pybroker_server.coordinator.group.offsets.commit import Commit, OffsetToCommit
+from pybroker_server.coordinator.group.offsets.commit import Commit, OffsetToCommit, TransactionalCommit
 from pybroker_server.coordinator.group.offsets.records import offset_record
 from pybroker_server.coordinator.group.offsets.store import CommittedOffset
 
@@ -141,6 +142,25 @@ class TestTransactions:
         desk.commit(12)
         desk.shard.replay_marker(self.PRODUCER, 0, is_commit=True)
         assert self.fetched(desk, stable=True) == (12, ErrorCode.NONE)
+
+    def test_they_are_written_as_the_producers_and_survive_a_restart_undecided(self) -> None:
+        desk = GroupDesk()
+        wanted = [OffsetToCommit(("t", 0), 9, -1, "", UUID(int=5))]
+        commit = TransactionalCommit("g", "", None, -1, 5, self.PRODUCER, 3, wanted)
+        answer = desk.ask(
+            lambda shard, effects, reply: shard.offsets.commit_in_transaction(effects, reply, commit, None)
+        )
+        assert answer.response == [ErrorCode.NONE]
+        [(key, value, producer_id, epoch)] = desk.log
+        assert (producer_id, epoch) == (self.PRODUCER, 3)
+        record = RECORD_TYPES.decode(key, value)
+        assert record is not None
+        assert isinstance(record.value, OffsetCommitValue)
+        assert record.value.topic_id == ZERO
+        desk.restart()
+        assert self.fetched(desk, stable=True) == (None, ErrorCode.UNSTABLE_OFFSET_COMMIT)
+        desk.shard.replay_marker(self.PRODUCER, 3, is_commit=True)
+        assert self.fetched(desk, stable=True) == (9, ErrorCode.NONE)
 
     def test_they_do_not_expire(self) -> None:
         desk = a_desk()
