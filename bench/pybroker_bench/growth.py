@@ -73,7 +73,7 @@ def _state(
 
 async def _make_partitions(target: Target, topic: str) -> tuple[float, float]:
     """Seconds to create them, and milliseconds for the metadata of all."""
-    async with admin_client(target.bootstrap) as client, Admin(client=client) as admin:
+    async with admin_client(target.bootstrap) as client, Admin(client=client, timeout=180.0) as admin:
         started = time.perf_counter()
         for number in range(PARTITIONS // _TOPIC_PARTITIONS):
             await admin.create_topic(f"{topic}-{number}", partitions=_TOPIC_PARTITIONS, replication=1)

@@ -28,7 +28,8 @@ START_AHEAD_S: Final = 0.3
 QUIET_S: Final = 15.0
 """How long nothing may come before what has not come is lost."""
 _DRAIN_POLL_S: Final = 0.25
-_TOPIC_S: Final = 30.0
+_TOPIC_S: Final = 180.0
+"""A broker that was just given thousands of partitions is slow to know of one more."""
 _SECOND_NS: Final = 1_000_000_000
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -109,7 +110,7 @@ class Measurement:
     async def _create_topics(self) -> None:
         scenario = self._scenario
         try:
-            async with admin_client(self._target.bootstrap) as client, Admin(client=client) as admin:
+            async with admin_client(self._target.bootstrap) as client, Admin(client=client, timeout=_TOPIC_S) as admin:
                 for topic in self._topics:
                     await admin.create_topic(
                         topic,
