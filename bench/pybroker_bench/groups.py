@@ -38,6 +38,8 @@ REBALANCE_MEMBERS: Final = 200
 _TIME_LIMIT_S: Final = 60.0
 _REBALANCE_IN_PROGRESS: Final = 27
 _MEMBER_ID_REQUIRED: Final = 79
+_NOT_READY: Final = (14, 15, 16)
+"""Loading, not available, not the coordinator: of a partition of the offsets topic that was made a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +225,13 @@ async def _enter(connection: BrokerConnection, group: str, member_id: str, topic
         subscribed_topic_names=[topic],
         topic_partitions=[],
     )
-    answer = await _ask(connection, request, 1)
-    _check(answer.error_code)
-    return answer
+    deadline = time.monotonic() + _TIME_LIMIT_S
+    while True:
+        answer = await _ask(connection, request, 1)
+        if answer.error_code not in _NOT_READY or time.monotonic() > deadline:
+            _check(answer.error_code)
+            return answer
+        await asyncio.sleep(0.02)
 
 
 async def _ask(connection: BrokerConnection, request: Message, version: int) -> Any:

@@ -47,7 +47,7 @@ def _steps(target: Target, measure: Measure) -> Iterator[dict[str, Any]]:
     yield _state(target, measure, f"{PARTITIONS:,} partitions", seconds=created_s, metadata_ms=metadata_ms)
     yield _state(target, measure, f"and {CONNECTIONS:,} silent connections", connections=CONNECTIONS)
     started = time.perf_counter()
-    asyncio.run(groups.many_groups(target.bootstrap, f"{topic}-0", GROUPS, MEMBERS))
+    asyncio.run(groups.many_groups(target.bootstrap, f"{topic}-groups", GROUPS, MEMBERS))
     seconds = time.perf_counter() - started
     yield _state(target, measure, f"and {GROUPS:,} groups of {MEMBERS} members", seconds=seconds)
 
@@ -73,11 +73,12 @@ def _state(
 
 async def _make_partitions(target: Target, topic: str) -> tuple[float, float]:
     """Seconds to create them, and milliseconds for the metadata of all."""
-    async with admin_client(target.bootstrap) as client, Admin(client=client) as admin:
+    async with admin_client(target.bootstrap) as client, Admin(client=client, timeout=180.0) as admin:
         started = time.perf_counter()
         for number in range(PARTITIONS // _TOPIC_PARTITIONS):
             await admin.create_topic(f"{topic}-{number}", partitions=_TOPIC_PARTITIONS, replication=1)
         created = time.perf_counter() - started
+        await admin.create_topic(f"{topic}-groups", partitions=MEMBERS, replication=1)
         await admin.topics()
         started = time.perf_counter()
         await admin.topics()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pybroker import Admin, KafkaError
+from pybroker.errors import NotFound
 from pybroker_bench.crew import Member, ask_all
 from pybroker_bench.errors import BenchError
 from pybroker_bench.meter import Usage, drop_from_page_cache, usage_of_all
@@ -27,6 +28,8 @@ START_AHEAD_S: Final = 0.3
 QUIET_S: Final = 15.0
 """How long nothing may come before what has not come is lost."""
 _DRAIN_POLL_S: Final = 0.25
+_TOPIC_S: Final = 180.0
+"""A broker that was just given thousands of partitions is slow to know of one more."""
 _SECOND_NS: Final = 1_000_000_000
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -107,7 +110,7 @@ class Measurement:
     async def _create_topics(self) -> None:
         scenario = self._scenario
         try:
-            async with admin_client(self._target.bootstrap) as client, Admin(client=client) as admin:
+            async with admin_client(self._target.bootstrap) as client, Admin(client=client, timeout=_TOPIC_S) as admin:
                 for topic in self._topics:
                     await admin.create_topic(
                         topic,
@@ -116,8 +119,8 @@ class Measurement:
                         configs=dict(scenario.topic_config),
                     )
                 # A topic may be safer than its broker's default, or less safe.
-                configs = await admin.topic_configs(self._topics[0])
-                durability = durability_of({key: entry.value for key, entry in configs.items()})
+                configs = await _configs_of(admin, self._topics[0])
+                durability = durability_of(configs)
                 self._outcome.durability = self._target.durability if durability == "unknown" else durability
         except KafkaError as error:
             raise BenchError("the topics could not be created", cause=error.message) from None
@@ -309,6 +312,20 @@ class Measurement:
                 judge(sent, [each["seen"] for each in outcome.consumers if each["subscription"] == subscription])
                 for subscription in subscriptions
             )
+
+
+async def _configs_of(admin: Admin, topic: str) -> dict[str, str | None]:
+    """A topic that was just created may not be known to every broker yet. Raises KafkaError."""
+    deadline = time.monotonic() + _TOPIC_S
+    while True:
+        try:
+            configs = await admin.topic_configs(topic)
+        except NotFound:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            return {key: entry.value for key, entry in configs.items()}
 
 
 async def _until(at_ns: int) -> None:
