@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check fmt bench bench-kafka bench-micro interop oracle docs clean
+.PHONY: help setup serve test campaigns check fmt bench bench-kafka bench-micro interop oracle docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,7 +26,10 @@ serve: $(READY)  ## run a broker on localhost:9092
 	@exec $(BIN)/pybroker serve $(ARGS)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not java" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not java and not campaign" $(ARGS)
+
+campaigns: $(READY)  ## run the long tests: faults on clusters, containers in network namespaces (root), measurements
+	$(BIN)/python -m pytest -m campaign $(ARGS)
 
 check: $(READY)  ## linters, types, layers, limits, generated files
 	$(BIN)/ruff check .

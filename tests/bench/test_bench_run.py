@@ -12,6 +12,8 @@ import pytest
 
 from pybroker_bench.scenario import FIELDS
 
+pytestmark = pytest.mark.campaign
+
 SHORT = ("--duration", "1", "--warmup", "0.3", "-q")
 
 

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.campaign
+
 
 def test_a_suite_runs_its_cases_on_both_brokers_and_prints_ratios(bootstrap: str, tmp_path: Path) -> None:
     path = tmp_path / "suite.json"

@@ -11,12 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import NewPartitions
 from tests.support.broker_cluster import wait_until
 from tests.support.cli_process import pybroker_command
 from tests.support.etcd import Etcd
 from tests.support.replicated_load import PARTITIONS, TOPIC, replicated_load
+
+pytestmark = pytest.mark.campaign
 
 OUTAGE_S = float(os.environ.get("PYBROKER_TEST_OUTAGE_S", "5"))
 

@@ -23,7 +23,7 @@ from tests.support.replicated_load import PARTITIONS, SETTINGS, TOPIC, TOPIC_CON
 
 CUTS = int(os.environ.get("PYBROKER_TEST_CUTS", "1"))
 REASON = netns.why_not()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+pytestmark = [pytest.mark.campaign, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
 
 
 class SpreadCluster(BrokerCluster):

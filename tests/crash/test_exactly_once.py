@@ -15,6 +15,8 @@ import pytest
 from tests.support.broker_process import ROOT, BrokerProcess, running_broker
 from tests.support.sdk_members import FAST_GROUPS
 
+pytestmark = pytest.mark.campaign
+
 KILLS = int(os.environ.get("PYBROKER_TEST_KILLS", "3"))
 COUNT = max(2_000, 1_000 * KILLS)
 RATES = {"eur": 100, "gbp": 117, "usd": 93}

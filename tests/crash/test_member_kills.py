@@ -22,6 +22,8 @@ from tests.support.sdk_members import FAST_GROUPS
 from pybroker import Admin, Client, Producer, TopicPartition
 from pybroker.errors import NotFound
 
+pytestmark = pytest.mark.campaign
+
 KILLS = max(int(os.environ.get("PYBROKER_TEST_KILLS", "2")) // 2, 1)
 MEMBERS = 2
 PARTITIONS = 6

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.support.replicated_load import replicated_load
 
+pytestmark = pytest.mark.campaign
+
 KILLS = int(os.environ.get("PYBROKER_TEST_KILLS", "1"))
 
 

@@ -11,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.support.broker_cluster import wait_until
 from tests.support.power_cut import cut_power
 from tests.support.replicated_load import SETTINGS, TOPIC, replicated_load
+
+pytestmark = pytest.mark.campaign
 
 FAULTS = max(int(os.environ.get("PYBROKER_TEST_KILLS", "1")) // 2, 1)
 LEASE_S = int(SETTINGS["broker.session.timeout.ms"]) / 1000

@@ -26,6 +26,8 @@ from tests.support.sdk_members import CONSUMER, COOPERATIVE, EAGER, FAST_GROUPS,
 
 from pybroker import Message, Producer
 
+pytestmark = pytest.mark.campaign
+
 KILLS = int(os.environ.get("PYBROKER_TEST_MEMBER_KILLS", "2"))
 MEMBERS = 3
 TIME_LIMIT_S = 60

@@ -16,6 +16,8 @@ from tests.support.broker_cluster import BrokerCluster, broker_cluster
 from tests.support.broker_process import BrokerProcess, running_broker
 from tests.support.pipeline import SETTINGS, Pipeline, make_topics
 
+pytestmark = pytest.mark.campaign
+
 KILLS = int(os.environ.get("PYBROKER_TXN_KILLS", "3"))
 
 

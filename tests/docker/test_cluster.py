@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.support.containers import DOCKER, WAIT_S, Container, Network, has_programs, network, read_compose, why_not
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 
 SERVICES: dict[str, Any] = read_compose(DOCKER / "compose.monitoring.yaml")["services"]
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")

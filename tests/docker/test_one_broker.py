@@ -10,7 +10,7 @@ from tests.support.containers import DOCKER, Container, Network, read_compose
 
 from pybroker_server import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 
 SERVICE: dict[str, Any] = read_compose(DOCKER / "compose.yaml")["services"]["kafka"]
 CLIENT = """
