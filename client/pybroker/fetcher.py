@@ -357,12 +357,17 @@ class Fetcher:
 
     def _set_timer(self, wake_at: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= wake_at and not self._timer.cancelled() and self._timer.when() > self._loop.time():
+            if self._timer.when() <= wake_at:
                 return
             self._timer.cancel()
             self._timer = None
         if wake_at < inf and not self._is_stopped:
-            self._timer = self._loop.call_at(wake_at, self.wake)
+            self._timer = self._loop.call_at(wake_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        # uvloop's timers may come a little before their time: one that came must not be taken for one that will.
+        self._timer = None
+        self.wake()
 
 
 def _will_pass(error: KafkaError) -> bool:
