@@ -47,14 +47,7 @@ class Alteration:
 
 def alter_topic(current: Mapping[str, str], alterations: Sequence[Alteration], config: BrokerConfig) -> dict[str, str]:
     """The overrides of a topic after IncrementalAlterConfigs. Raises ConfigError."""
-    _refuse_repeated(alteration.name for alteration in alterations)
-    overrides = dict(current)
-    for alteration in alterations:
-        if alteration.operation is AlterOperation.DELETE:
-            overrides.pop(alteration.name, None)
-            continue
-        definition = _known(alteration.name, TOPIC, "topic")
-        overrides[alteration.name] = _altered(definition, alteration, overrides, config.topic_defaults)
+    overrides = _all_altered(current, alterations, TOPIC, "topic", config.topic_defaults)
     check_topic(overrides, config)
     return overrides
 
@@ -86,14 +79,7 @@ def check_topic(overrides: Mapping[str, str], config: BrokerConfig) -> None:
 
 def alter_group(current: Mapping[str, str], alterations: Sequence[Alteration], config: BrokerConfig) -> dict[str, str]:
     """The overrides of a group after IncrementalAlterConfigs. Raises ConfigError."""
-    _refuse_repeated(alteration.name for alteration in alterations)
-    overrides = dict(current)
-    for alteration in alterations:
-        if alteration.operation is AlterOperation.DELETE:
-            overrides.pop(alteration.name, None)
-            continue
-        definition = _known(alteration.name, GROUP, "group")
-        overrides[alteration.name] = _altered(definition, alteration, overrides, config.group_defaults)
+    overrides = _all_altered(current, alterations, GROUP, "group", config.group_defaults)
     check_group(overrides, config)
     return overrides
 
@@ -210,6 +196,24 @@ def _altered(
     if operation is AlterOperation.APPEND:
         return ",".join(dict.fromkeys((*items, *change)))
     return ",".join(item for item in items if item not in change)
+
+
+def _all_altered(
+    current: Mapping[str, str],
+    alterations: Sequence[Alteration],
+    definitions: dict[str, ConfigDef],
+    what: str,
+    defaults: Mapping[str, ConfigValue],
+) -> dict[str, str]:
+    _refuse_repeated(alteration.name for alteration in alterations)
+    overrides = dict(current)
+    for alteration in alterations:
+        if alteration.operation is AlterOperation.DELETE:
+            overrides.pop(alteration.name, None)
+            continue
+        definition = _known(alteration.name, definitions, what)
+        overrides[alteration.name] = _altered(definition, alteration, overrides, defaults)
+    return overrides
 
 
 def _known(name: str, definitions: dict[str, ConfigDef], what: str) -> ConfigDef:
