@@ -79,13 +79,14 @@ class Member:
         assert message["is"] == kind, f"{message['is']} was answered where {kind} was due"
         return message
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Closes the socket, which ends the process."""
         if self._process is not None:
             self._listening.cancel()
             self._writer.close()
             try:
-                self._process.wait(_END_S)
+                # Not on the event loop: it has yet to close the socket.
+                await asyncio.to_thread(self._process.wait, _END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

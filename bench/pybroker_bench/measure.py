@@ -92,8 +92,7 @@ class Measurement:
                     await self._create_topics()
                     await self._run(tasks)
                 finally:
-                    for member in self._everybody:
-                        member.end()
+                    await asyncio.gather(*(member.end() for member in self._everybody))
                     for writer in self._idle:
                         writer.transport.abort()
         except* BenchError as failures:
