@@ -101,12 +101,12 @@ class PowerCutDisk:
             self._journal.note("create", path)
         return PowerCutFile(self._inner.open(path, create=create), self._journal)
 
-    def make_dirs(self, path: str) -> None:
+    def make_dirs(self, path: str) -> bool:
         missing = path
         while missing and not self._inner.exists(missing):
             self._journal.note("mkdir", missing)
             missing = os.path.dirname(missing)
-        self._inner.make_dirs(path)
+        return self._inner.make_dirs(path)
 
     def rename(self, source: str, target: str) -> None:
         replaced = None

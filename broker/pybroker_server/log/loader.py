@@ -67,9 +67,10 @@ def create_log(
 
     Raises OSError.
     """
-    disk.make_dirs(directory)
+    is_fresh = disk.make_dirs(directory)
     file = disk.open(f"{directory}/{PARTITION_METADATA}", create=True)
-    file.truncate(0)
+    if not is_fresh:
+        file.truncate(0)
     file.append([format_partition_metadata(topic_id)])
     file.close()
     loaded = LoadedLog(
@@ -77,7 +78,7 @@ def create_log(
         partition=partition,
         topic_id=topic_id,
         directory=directory,
-        segments=(Segment.create(disk, directory, 0),),
+        segments=(Segment.create(disk, directory, 0, may_have_leftovers=not is_fresh),),
         log_start_offset=0,
         log_end_offset=0,
         recovery_point=0,

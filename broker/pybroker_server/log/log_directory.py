@@ -42,7 +42,7 @@ class DirectoryError(Exception):
 class LogDirectory:
     """`path` is absolute. `claim` comes first, `read_checkpoints` before logs are loaded."""
 
-    __slots__ = ("_disk", "_written", "identity", "is_online", "path", "was_clean")
+    __slots__ = ("_disk", "_written", "identity", "is_online", "log_count", "path", "was_clean")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
@@ -50,6 +50,8 @@ class LogDirectory:
         """What the checkpoint files hold: an unchanged one is not written again."""
         self.path = path
         self.is_online = True
+        self.log_count = 0
+        """Logs in it; kept by the log manager."""
         self.was_clean = False
         """Whether the last life of the directory ended with everything flushed and written down."""
         self.identity: MetaProperties | None = None

@@ -110,6 +110,7 @@ class LogManager:
                     )
                 self._logs[key] = log
                 self._directory_of[key] = directory
+                directory.log_count += 1
         for directory in self.directories:
             for path in directory.deleted_partitions():
                 self.removal.remove_directory(path, 0)
@@ -183,11 +184,7 @@ class LogManager:
             raise OSError("no log directory is online")
         if (topic, partition) in self._directory_of:
             raise OSError(f"the log of {topic}-{partition} is being truncated")
-        counts = {id(directory): 0 for directory in online}
-        for used in self._directory_of.values():
-            if id(used) in counts:
-                counts[id(used)] += 1
-        directory = min(online, key=lambda candidate: counts[id(candidate)])
+        directory = min(online, key=lambda candidate: candidate.log_count)
         key = (topic, partition)
         log = create_log(
             self._disk,
@@ -201,6 +198,7 @@ class LogManager:
         )
         self._logs[key] = log
         self._directory_of[key] = directory
+        directory.log_count += 1
         self._high_watermarks.pop(key, None)
         self._cleaned.pop(key, None)
         return log
@@ -213,6 +211,7 @@ class LogManager:
             return
         del self._logs[key]
         directory = self._directory_of.pop(key)
+        directory.log_count -= 1
         self._high_watermarks.pop(key, None)
         self._cleaned.pop(key, None)
         log.close()

@@ -99,10 +99,13 @@ class Segment:
         """Compaction made it in this life of the broker: positions in it that are older than it mean nothing."""
 
     @classmethod
-    def create(cls, disk: Disk, directory: str, base_offset: int, *, ending: str = "") -> Segment:
+    def create(
+        cls, disk: Disk, directory: str, base_offset: int, *, ending: str = "", may_have_leftovers: bool = True
+    ) -> Segment:
         """A new, empty segment; its file exists then. `ending` comes after the suffix of each file. Raises OSError."""
         segment = cls(disk, directory, base_offset, ending=ending)
-        segment.discard_leftovers()
+        if may_have_leftovers:
+            segment.discard_leftovers()
         segment._file = disk.open(segment.path(LOG_SUFFIX), create=True)
         segment._indexes = (OffsetIndex(base_offset), TimeIndex(base_offset), TransactionIndex())
         return segment

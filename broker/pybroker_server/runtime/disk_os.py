@@ -171,8 +171,16 @@ class OsDisk:
     def is_dir(self, path: str) -> bool:
         return os.path.isdir(path)
 
-    def make_dirs(self, path: str) -> None:
-        os.makedirs(path, exist_ok=True)
+    def make_dirs(self, path: str) -> bool:
+        try:
+            os.mkdir(path)
+        except FileNotFoundError:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+            return False
+        return True
 
     def rename(self, source: str, target: str) -> None:
         os.replace(source, target)

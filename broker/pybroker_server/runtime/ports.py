@@ -91,7 +91,8 @@ class Disk(Protocol):
 
     def is_dir(self, path: str) -> bool: ...
 
-    def make_dirs(self, path: str) -> None: ...
+    def make_dirs(self, path: str) -> bool:
+        """Whether it was not there before."""
 
     def rename(self, source: str, target: str) -> None:
         """Atomic replacement; durable only after `sync_dir` of the parent."""
