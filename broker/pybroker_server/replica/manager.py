@@ -358,6 +358,11 @@ class ReplicaManager:
         for index in [i for i in hosted.partitions if i not in kept]:
             self._drop(hosted, index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
+    def _apply_again(self, hosted: HostedTopic) -> None:
+        """The files of an earlier topic of that name are free at last."""
+        if self.topics_by_id.get(hosted.topic_id.int) is hosted:
+            self._apply(hosted.image)
+
     def _apply_partition(self, partition: Partition, registration: PartitionImage, now_ms: int) -> None:
         if partition.is_resting:
             return
@@ -378,6 +383,8 @@ class ReplicaManager:
     def _open(self, hosted: HostedTopic, registration: PartitionImage) -> Partition | None:
         """Takes over the log found on disk, or creates one; None when the disk refuses."""
         name, index = hosted.name, registration.index
+        if self._logs.wait_until_free(name, index, lambda: self._apply_again(hosted)):
+            return None
         try:
             log = self._log_of(hosted, index)
         except OSError as error:
