@@ -29,7 +29,7 @@ from pybroker_server.replica.log_starts import Done as LogStartsWritten
 from pybroker_server.replica.log_starts import LogStartWriter
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.partition_state import NO_EPOCH, IsrChange, PartitionState
-from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
+from pybroker_server.replica.purgatory import DelayedOperation, Purgatory, WaitList
 from pybroker_server.replica.throttle import FOLLOWERS_KEY, LEADERS_KEY, ReplicationQuota, throttled_partitions
 from pybroker_server.runtime.ports import Blocking, Clock, TimerHandle, Timers
 
@@ -191,6 +191,12 @@ class ReplicaManager:
         following = self.purgatory.next_deadline_ms
         if following is not None:
             self._arm(following)
+
+    def deletions_of(self, partition: Partition) -> WaitList:
+        """What waits on its low watermark."""
+        if partition.deletions is None:
+            partition.deletions = self.purgatory.new_wait_list()
+        return partition.deletions
 
     def persist_log_starts(self, done: LogStartsWritten) -> None:
         """Calls `done(error)` when the log starts as they are now are on the device."""
