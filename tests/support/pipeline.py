@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import confluent_kafka
@@ -26,22 +28,39 @@ SETTINGS = {
     "group.consumer.assignment.interval.ms": "100",
 }
 DONE_TIMEOUT_S = 180
+BACKLOG_MAX = 500
+"""Records that the load is ahead of the reader: what is left to do when the faults are over."""
 PAUSE_S = 7
 """Longer than a session: the others take over, and the one that wakes up is a zombie."""
+WORKERS = {
+    "confluent-kafka": "tests.support.pipeline_worker",
+    "sdk": "tests.support.pipeline_worker_sdk",
+    "aiokafka": "tests.support.pipeline_worker_aiokafka",
+    "kafka-python": "tests.support.pipeline_worker_kafka_python",
+}
 PATIENT = {"reconnect.backoff.max.ms": 200, "metadata.recovery.strategy": "none"}
 
 
 class Worker:
     """A process that is started again when it was killed."""
 
-    def __init__(self, bootstrap: str, folder: Path, protocol: str, number: int) -> None:
-        self._command = [sys.executable, "-m", "tests.support.pipeline_worker", bootstrap, protocol]
+    def __init__(self, bootstrap: str, folder: Path, protocol: str, number: int, library: str, batch: int) -> None:
+        self._command = [sys.executable, "-m", WORKERS[library], bootstrap, protocol]
         self._command += [f"worker-{number}", SOURCE, ",".join(TARGETS)]
         self._log = (folder / f"worker-{number}.log").open("ab")
+        self._tally = folder / f"worker-{number}.tally"
+        self._environment = os.environ | {"PIPELINE_TALLY": str(self._tally), "PIPELINE_BATCH": str(batch)}
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            self._command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def transactions(self) -> int:
+        """How many it has committed in all its lives."""
+        return self._tally.stat().st_size if self._tally.exists() else 0
 
     def kill(self) -> None:
         self.close()
@@ -63,9 +82,11 @@ class Worker:
 
 
 class Load:
-    """Writes numbers into the source, for as long as it may."""
+    """Writes numbers into the source, for as long as it may; a pause while `is_ahead`."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, is_ahead: Callable[[int], bool]) -> None:
+        """`is_ahead`: whether so many records are enough for now."""
+        self._is_ahead = is_ahead
         self.sent: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         self._stop = threading.Event()
         self._producer = confluent_kafka.Producer(
@@ -77,6 +98,9 @@ class Load:
     def _run(self) -> None:
         number = 0
         while not self._stop.wait(0.01):
+            if self._is_ahead(number):
+                self._producer.poll(0)
+                continue
             number += 1
             partition = number % PARTITIONS
             self.sent[partition].append(b"%d" % number)
@@ -150,11 +174,30 @@ def all_is_decided(bootstrap: str) -> bool:
 class Pipeline:
     """All of it. `workers` of the group protocol `protocol`, each a process."""
 
-    def __init__(self, bootstrap: str, folder: Path, protocol: str, workers: int = 2) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        folder: Path,
+        protocol: str,
+        workers: int = 2,
+        *,
+        library: str = "confluent-kafka",
+        batch: int = 20,
+    ) -> None:
         self._bootstrap = bootstrap
-        self._load = Load(bootstrap)
         self.reader = Reader(bootstrap)
-        self.workers = [Worker(bootstrap, folder, protocol, number) for number in range(workers)]
+        self._load = Load(bootstrap, lambda sent: sent > self.reader.count // len(TARGETS) + BACKLOG_MAX)
+        self.workers = [Worker(bootstrap, folder, protocol, number, library, batch) for number in range(workers)]
+
+    def wait_for_transactions(self, wanted: int) -> None:
+        """Until this many more were committed."""
+        begin = self.transactions
+        while self.transactions < begin + wanted:
+            self.reader.wait_for(1)
+
+    @property
+    def transactions(self) -> int:
+        return sum(worker.transactions for worker in self.workers)
 
     def finish(self) -> None:
         """No more load: everything must come out, each number once and in order, and nothing stay undecided."""
