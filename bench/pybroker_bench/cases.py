@@ -147,6 +147,29 @@ def aims() -> list[Case]:
     return [*_aims_of_speed(), *_aims_of_durability(), *_aims_of_latency()]
 
 
+def clusters() -> list[Case]:
+    """Three brokers and three replicas, on one machine."""
+    figures = (FILLED.aiming(2.0), FILL_CPU.aiming(0.2))
+    fields = only_produce(2_000_000, partitionsPerTopic=6)
+    title = "1 producer, 100-byte records, 6 partitions"
+    modes = [("1", (PAGE_CACHE, PAGE_CACHE)), ("all", (PAGE_CACHE, PAGE_CACHE)), ("all", (FSYNC, PAGE_CACHE))]
+    return [
+        Case(title, fields, figures, acks, durability, replication=3, group="Three brokers, three replicas")
+        for acks, durability in modes
+    ]
+
+
+def workers() -> list[Case]:
+    """What a second worker gives: partitions without replicas, spread over both."""
+    figures = (FILLED, CONSUMED, FILL_CPU)
+    fields = backlog(2_000_000, partitionsPerTopic=6)
+    three = {"producersPerTopic": 3, "processes": 3}
+    return [
+        Case(title, fields | more, figures, group="Workers, 100-byte records, 6 partitions")
+        for title, more in (("1 producer, 1 consumer", {}), ("3 producers, 1 consumer", three))
+    ]
+
+
 _SINGLES: Final = {"batchMessages": 1, "partitionsPerTopic": 4}
 _WAITING: Final = {
     "producersPerTopic": 16,

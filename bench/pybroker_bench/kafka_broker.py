@@ -1,6 +1,6 @@
-"""Apache Kafka from its Maven artifacts, started on this machine to be measured: one node in KRaft mode.
+"""Apache Kafka from its Maven artifacts, started on this machine to be measured: one node in KRaft mode, or several.
 
-Rules: the settings are those below and no others, and are told with the results. The JVM has a heap of 1 GB, as
+Rules: the settings are those below and no others, and are told with the results. Each JVM has a heap of 1 GB, as
 `kafka-server-start` gives it. Needs Java 17 on PATH and a folder with Kafka's jars.
 """
 
@@ -21,7 +21,6 @@ from pybroker_bench.readiness import wait_for_metadata
 HEAP: Final = "1G"
 SETTINGS: Final = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "num.network.threads": "3",
@@ -54,49 +53,51 @@ def version_of(jars: Path) -> str:
 
 
 class KafkaBroker:
-    """A broker with a data directory of its own; can be stopped and started again."""
+    """A broker, or a cluster, with data directories of its own; can be stopped and started again."""
 
-    def __init__(self, folder: Path, jars: Path) -> None:
-        self.port, controller = _free_ports(2)
+    def __init__(self, folder: Path, jars: Path, nodes: int = 1) -> None:
+        ports = _free_ports(2 * nodes)
+        brokers, controllers = ports[:nodes], ports[nodes:]
+        self.port: int = brokers[0]
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._jars = jars
-        self._config = folder / "server.properties"
-        self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-        settings = SETTINGS | {
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "log.dirs": str(folder / "data"),
-        }
-        self._config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        command = java(jars, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._config))
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError("Kafka's storage could not be formatted", cause=(done.stdout + done.stderr)[-500:])
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._folders = [folder / str(number) for number in range(1, nodes + 1)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        for number, (own, port, controller) in enumerate(zip(self._folders, brokers, controllers, strict=True), 1):
+            own.mkdir()
+            settings = SETTINGS | {
+                "node.id": str(number),
+                "controller.quorum.voters": voters,
+                "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+                "log.dirs": str(own / "data"),
+            }
+            config = own / "server.properties"
+            config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+            command = java(jars, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config))
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise BenchError("Kafka's storage could not be formatted", cause=(done.stdout + done.stderr)[-500:])
 
     def start(self) -> float:
         """Returns with the seconds until it answered a Metadata request. Raises BenchError if it does not."""
-        with self._log.open("ab") as log:
-            command = java(self._jars, "kafka.Kafka", str(self._config), heap=HEAP)
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        return wait_for_metadata(self.port, self._process, self._log)
+        for folder in self._folders:
+            with (folder / "log").open("ab") as log:
+                command = java(self._jars, "kafka.Kafka", str(folder / "server.properties"), heap=HEAP)
+                self._processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+        return wait_for_metadata(self.port, self._processes[0], self._folders[0] / "log", len(self._folders))
 
     def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
 
 
 @contextlib.contextmanager

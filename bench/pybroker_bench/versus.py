@@ -75,6 +75,19 @@ def versus(
         result["targets"] = [target.to_json() for target in targets]
         result["peak_rss_bytes"] = {target.name: _usage(target).peak_rss_bytes for target in targets}
         say(f"peak memory: {result['peak_rss_bytes']}")
+    if not only:
+        with _both(jars, brokers=3) as targets:
+            rows = run_cases(
+                cases.clusters(),
+                targets,
+                measure,
+                client=CLIENT,
+                rounds=rounds,
+                scale=scale,
+                warms_up=True,
+                on_case=lambda row: _say_all(say, row, targets),
+            )
+            result["rows"] += [row.to_json(targets) for row in rows]
     with _both(jars) as targets:
         result["growth"] = {}
         for target in targets:
@@ -97,10 +110,11 @@ def _say_all(say: Say, row: Row, targets: list[Target]) -> None:
 
 
 @contextlib.contextmanager
-def _both(jars: Path) -> Iterator[list[Target]]:
-    """pybroker and Kafka, started for the length of a block."""
+def _both(jars: Path, brokers: int = 1) -> Iterator[list[Target]]:
+    """pybroker and Kafka, started for the length of a block; clusters of so many brokers."""
     with tempfile.TemporaryDirectory(prefix="pybroker-bench-") as ours, tempfile.TemporaryDirectory() as theirs:
-        broker, kafka = LocalBroker(Path(ours), ()), KafkaBroker(Path(theirs), jars)
+        broker = LocalBroker(Path(ours), (), brokers)
+        kafka = KafkaBroker(Path(theirs), jars, brokers)
         try:
             broker.start()
             kafka.start()
@@ -109,8 +123,8 @@ def _both(jars: Path) -> Iterator[list[Target]]:
                 asyncio.run(learn("Kafka", kafka.bootstrap)),
             ]
         finally:
-            broker.stop()
             kafka.stop()
+            broker.stop()
 
 
 def _readiness(jars: Path, times: int, say: Say) -> dict[str, list[float]]:

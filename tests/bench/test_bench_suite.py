@@ -45,3 +45,14 @@ def test_a_case_that_is_not_there_is_said_in_words(bootstrap: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "no case has 'no such' in its title" in done.stderr
+
+
+def test_workers_are_measured_beside_one(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "--workers", "2", "--beside-one"]
+    command += ["--rounds", "1", "--scale", "0.001", "--client", "sdk", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    assert [(target["name"], target["brokers"]) for target in result["targets"]] == [("2 workers", 2), ("1 worker", 1)]
+    assert all(figure["ratios"] for row in result["rows"] for figure in row["figures"] if figure["unit"] != "s/GB")
