@@ -142,6 +142,24 @@ def sizes() -> list[Case]:
     ]
 
 
+def replicated() -> list[Case]:
+    """What three replicas cost: 6 partitions, with and without waiting for all of them."""
+    given: dict[str, Any] = {"replication": 3, "group": "Three replicas"}
+    fields = only_produce(3_000_000, partitionsPerTopic=6)
+    return [Case("6 partitions, 3 replicas", fields, (FILLED, FILL_CPU), acks, **given) for acks in ("1", "all")]
+
+
+def workers() -> list[Case]:
+    """One machine's brokers beside a single one: 6 partitions without replication, shared out among them."""
+    fields = only_produce(3_000_000, partitionsPerTopic=6)
+    two = {"producersPerTopic": 2, "processes": 2}
+    figures = (FILLED, FILL_CPU)
+    return [
+        Case("1 producer, 6 partitions", fields, figures, group="Workers"),
+        Case("2 producers, 6 partitions", fields | two, figures, group="Workers"),
+    ]
+
+
 def aims() -> list[Case]:
     """What pybroker is to reach beside Kafka: the first broker is pybroker, the second Kafka."""
     return [*_aims_of_speed(), *_aims_of_durability(), *_aims_of_latency()]

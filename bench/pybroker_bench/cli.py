@@ -208,7 +208,7 @@ def suite(
     json_path: str | None,
 ) -> None:
     """LinkedIn's table of 2014, and record sizes; with --against pairwise, with ratios."""
-    from pybroker_bench.cases import linkedin, sizes
+    from pybroker_bench.cases import linkedin, replicated, sizes
     from pybroker_bench.meter import machine
     from pybroker_bench.suite import lines_of, result_of, run_cases
     from pybroker_bench.target import learn
@@ -223,7 +223,7 @@ def suite(
                 click.echo(line)
 
         rows = run_cases(
-            [*linkedin(), *sizes()],
+            [*linkedin(), *replicated(), *sizes()],
             targets,
             measure_target,
             client=client,
@@ -231,6 +231,44 @@ def suite(
             scale=scale,
             warms_up=against is not None,
             only=only,
+            on_case=show_row,
+        )
+    if json_path:
+        result = result_of(rows, targets, machine(), client, rounds, scale)
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+
+
+@bench.command()
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(2), help="Of the cluster beside one.")
+@click.option("--client", type=click.Choice(CLIENTS), default="librdkafka", show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of records.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the result here.")
+def workers(workers: int, client: str, rounds: int, scale: float, json_path: str | None) -> None:
+    """`pybroker serve --workers N` beside one worker, in turn: records/s and CPU of the brokers."""
+    from pybroker_bench.cases import workers as cases
+    from pybroker_bench.meter import machine
+    from pybroker_bench.suite import lines_of, result_of, run_cases
+    from pybroker_bench.target import learn, local_pybroker
+
+    with local_pybroker(workers=workers) as several, local_pybroker() as one:
+        targets = [
+            asyncio.run(learn(f"{workers} workers", several.bootstrap, several)),
+            asyncio.run(learn("1 worker", one.bootstrap, one)),
+        ]
+
+        def show_row(row: Any) -> None:
+            for line in lines_of(row, targets):
+                click.echo(line)
+
+        rows = run_cases(
+            cases(),
+            targets,
+            measure_target,
+            client=client,
+            rounds=rounds,
+            scale=scale,
+            warms_up=True,
             on_case=show_row,
         )
     if json_path:
