@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 from tests.support.broker_cluster import BrokerCluster, broker_cluster, wait_until
 from tests.support.broker_process import BrokerProcess
@@ -93,3 +94,25 @@ def test_two_brokers_with_one_node_id_are_not_let_in(tmp_path: Path) -> None:
         assert twin.wait() == 1
         assert "another broker runs as node 1" in twin.log()
         assert cluster.brokers[1].is_alive
+
+
+def test_a_deletion_of_records_is_answered_when_every_replica_has_let_go_of_them(cluster: BrokerCluster) -> None:
+    create(cluster, "t", 1)
+    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+    for _ in range(10):
+        producer.produce("t", b"v")
+    assert producer.flush(30) == 0
+    leader = cluster.partitions("t")[0].leader
+    admin = cluster.admin(leader)
+    hanging = cluster.brokers[leader % 3 + 1].pid
+
+    def delete(before: int) -> int:
+        futures = admin.delete_records([TopicPartition("t", 0, before)], operation_timeout=1.0)
+        return sum(future.result(timeout=30).low_watermark for future in futures.values())
+
+    assert delete(3) == 3
+    os.kill(hanging, signal.SIGSTOP)
+    with pytest.raises(KafkaException, match="REQUEST_TIMED_OUT"):
+        delete(7)
+    os.kill(hanging, signal.SIGCONT)
+    assert delete(7) == 7

@@ -251,6 +251,14 @@ class MemoryLogs:
         self.directories = [SimpleNamespace(path=path, is_online=True) for path in ("/data", "/other")]
         self.written_log_starts: dict[tuple[str, int], int] = {}
         self.failure: OSError | None = None
+        self.being_cut: dict[tuple[str, int], list[Callable[[], None]]] = {}
+        """Logs whose files are in the hands of a thread, and who waits for them."""
+
+    def wait_until_free(self, topic: str, partition: int, callback: Callable[[], None]) -> bool:
+        waiting = self.being_cut.get((topic, partition))
+        if waiting is not None:
+            waiting.append(callback)
+        return waiting is not None
 
     def get(self, topic: str, partition: int) -> MemoryLog | None:
         return self.logs.get((topic, partition))

@@ -1,7 +1,8 @@
 """DeleteRecords (key 21), versions 0 to 2: raises the first offset that readers see of a partition.
 
-Answered when the new log starts are on the device, so that nothing deleted shows again after a crash. Kafka writes
-them once a minute. The batch that holds the new start stays whole on disk; readers skip its head.
+Answered when the new log starts are on the device, so that nothing deleted shows again after a crash (Kafka writes
+them once a minute), and when every follower that lives has let go of the records too, or at the request's time-out.
+The batch that holds the new start stays whole on disk; readers skip its head.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import Pending, Reply, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import INTERNAL_TOPICS
+from pybroker_server.replica.partition import Partition
+from pybroker_server.replica.purgatory import DelayedProduce
 
 PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult
 TopicResult = DeleteRecordsResponse.DeleteRecordsTopicResult
@@ -41,7 +44,8 @@ def handle_delete_records(services: Services, context: RequestContext, request: 
     """See the head of this file."""
     wanted = _last_of_each(request)
     response = refuse_all(context, request, ErrorCode.NONE)
-    moved: list[PartitionResult] = []
+    deletion = _Deletion(services, response, context.now_ms + request.timeout_ms)
+    has_moved = False
     for topic in response.topics:
         for result in topic.partitions:
             try:
@@ -49,13 +53,17 @@ def handle_delete_records(services: Services, context: RequestContext, request: 
                     raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
                 partition = services.replicas.partition(topic.name, result.partition_index)
                 before = partition.log.log_start_offset
-                result.low_watermark = partition.delete_records(wanted[topic.name][result.partition_index])
+                required = partition.delete_records(wanted[topic.name][result.partition_index])
             except KafkaError as error:
                 result.error_code = error.code
                 continue
-            if result.low_watermark != before:
-                moved.append(result)
-    return _answer_when_written(services, response, moved) if moved else response
+            deletion.begun.append((result, partition, required))
+            has_moved = has_moved or partition.log.log_start_offset != before
+    if has_moved:
+        services.replicas.persist_log_starts(deletion.on_written)
+    else:
+        deletion.wait_for_followers()
+    return response if deletion.is_done else deletion.pending
 
 
 def _last_of_each(request: DeleteRecordsRequest) -> dict[str, dict[int, int]]:
@@ -67,17 +75,56 @@ def _last_of_each(request: DeleteRecordsRequest) -> dict[str, dict[int, int]]:
     return wanted
 
 
-def _answer_when_written(
-    services: Services, response: DeleteRecordsResponse, moved: list[PartitionResult]
-) -> Pending[DeleteRecordsResponse]:
-    pending: Pending[DeleteRecordsResponse] = Pending()
+class _Deletion(DelayedProduce):
+    """Under way: its own log starts are being written, then it waits for the low watermarks."""
 
-    def done(error: BaseException | None) -> None:
-        if error is not None:
-            for result in moved:
-                result.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    def __init__(self, services: Services, response: DeleteRecordsResponse, deadline_ms: int) -> None:
+        super().__init__()
+        self.begun: list[tuple[PartitionResult, Partition, int]] = []
+        """Each with the offset that its low watermark is to reach."""
+        self.pending: Pending[DeleteRecordsResponse] = Pending()
+        self.is_done = False
+        self._replicas = services.replicas
+        self._response = response
+        self._ends_ms = deadline_ms
+
+    def on_written(self, error: BaseException | None) -> None:
+        if error is None:
+            self.wait_for_followers()
+            return
+        for result, _, _ in self.begun:
+            result.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+            result.low_watermark = _UNKNOWN
+        self._answer()
+
+    def wait_for_followers(self) -> None:
+        for result, partition, required in self.begun:
+            try:
+                partition.check_leader()
+            except KafkaError as error:
+                result.error_code = error.code
+                continue
+            result.low_watermark = partition.low_watermark
+            if result.low_watermark < required:
+                self.add((result, partition), required, self._replicas.deletions_of(partition))
+        if not self.waits or self.pending.abandoned:
+            self._answer()
+            return
+        self.pending.on_abandon = lambda: self._replicas.purgatory.cancel(self)
+        self._replicas.watch(self, self._ends_ms)
+
+    def finish(self) -> None:
+        """See `DelayedOperation.finish`."""
+        for wait in self.waits:
+            result, partition = wait.slot
+            result.error_code = wait.error or ErrorCode.NONE
+            if wait.error is ErrorCode.NONE:
+                result.low_watermark = partition.low_watermark
+            elif wait.error is not ErrorCode.REQUEST_TIMED_OUT:
                 result.low_watermark = _UNKNOWN
-        pending.complete(response)
+        self._answer()
+        self.release()
 
-    services.replicas.persist_log_starts(done)
-    return pending
+    def _answer(self) -> None:
+        self.is_done = True
+        self.pending.complete(self._response)

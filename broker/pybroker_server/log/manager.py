@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
@@ -35,6 +36,18 @@ DirectoryFailed = Callable[[list[TopicPartition]], None]
 _Loaded = list[tuple[PartitionLog, LogDirectory]]
 
 _LOGS_PER_JOB = 32
+
+
+@dataclass(slots=True)
+class _Replacement:
+    """A log that is out of the table while its files are cut in a thread."""
+
+    topic_id: UUID
+    is_deleted: bool = False
+    """The topic was deleted meanwhile: the log goes when its files are free."""
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+
+
 _logger = get_logger("pybroker.log")
 
 
@@ -51,6 +64,7 @@ class LogManager:
         self._pool = SharedBufferPool()
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._directory_of: dict[TopicPartition, LogDirectory] = {}
+        self._replacements: dict[TopicPartition, _Replacement] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
         """As checkpointed by the last life, for partitions that are opened."""
         self._cleaned: dict[TopicPartition, int] = {}
@@ -177,13 +191,19 @@ class LogManager:
     def all_logs(self) -> list[PartitionLog]:
         return list(self._logs.values())
 
+    def wait_until_free(self, topic: str, partition: int, callback: Callable[[], None]) -> bool:
+        """Whether files of that name are being cut, so that no log can be made there; calls back when they are not."""
+        replacement = self._replacements.get((topic, partition))
+        if replacement is None:
+            return False
+        replacement.waiting.append(callback)
+        return True
+
     def create(self, topic: str, partition: int, topic_id: UUID, config: LogConfig) -> PartitionLog:
-        """A new log, in the online directory that has the fewest. Raises OSError."""
+        """A new log, in the online directory that has the fewest; not while `wait_until_free`. Raises OSError."""
         online = [directory for directory in self.directories if directory.is_online]
         if not online:
             raise OSError("no log directory is online")
-        if (topic, partition) in self._directory_of:
-            raise OSError(f"the log of {topic}-{partition} is being truncated")
         directory = min(online, key=lambda candidate: candidate.log_count)
         key = (topic, partition)
         log = create_log(
@@ -207,7 +227,12 @@ class LogManager:
         """Takes a log out of the table; its files go later. Another topic's log of that name stays."""
         key = (topic, partition)
         log = self._logs.get(key)
-        if log is None or log.topic_id != topic_id:
+        if log is None:
+            replacement = self._replacements.get(key)
+            if replacement is not None and replacement.topic_id == topic_id:
+                replacement.is_deleted = True
+            return
+        if log.topic_id != topic_id:
             return
         del self._logs[key]
         directory = self._directory_of.pop(key)
@@ -257,15 +282,30 @@ class LogManager:
                     await self._runtime.blocking.run(self.write_recovery_points)
                 if self._logs.get(key) is not log or log.is_swapping:
                     return None
-                del self._logs[key]
-                fresh = await self._runtime.blocking.run(partial(make, now_wall_ms=self._runtime.clock.wall_ms()))
+                return await self._cut(log, offset, make)
             except OSError as error:
                 self._fail(directory, error)
                 return None
+
+    async def _cut(self, log: PartitionLog, offset: int, make: Callable[..., PartitionLog]) -> PartitionLog | None:
+        """None when the topic was deleted meanwhile. Raises OSError."""
+        key = (log.topic, log.partition)
+        replacement = self._replacements[key] = _Replacement(log.topic_id)
+        del self._logs[key]
+        try:
+            fresh = await self._runtime.blocking.run(partial(make, now_wall_ms=self._runtime.clock.wall_ms()))
             self._logs[key] = fresh
-            if self._cleaned.get(key, 0) > offset:
-                self._cleaned[key] = offset
-            return fresh
+        finally:
+            del self._replacements[key]
+            if replacement.is_deleted:
+                self.delete(*key, log.topic_id)
+            for callback in replacement.waiting:
+                callback()
+        if replacement.is_deleted:
+            return None
+        if self._cleaned.get(key, 0) > offset:
+            self._cleaned[key] = offset
+        return fresh
 
     def delete_strays(self, is_wanted: Callable[[PartitionLog], bool]) -> None:
         """Deletes logs of topics that were deleted while this broker was away."""

@@ -219,7 +219,10 @@ class LeaderFetcher:
                 self._rest(entry)
             return
         entry.backoff_ms = 0
+        log_start_offset = partition.log.log_start_offset
         partition.on_leader_offsets(data.high_watermark, data.log_start_offset)
+        if partition.log.log_start_offset != log_start_offset:
+            self._session.note(entry.key)  # whoever deleted records there waits for us to say so
         if partition.log.log_end_offset != entry.asked_offset:
             self._session.note(entry.key)
             if partition.needs_flush():

@@ -29,7 +29,7 @@ from pybroker_server.replica.log_starts import Done as LogStartsWritten
 from pybroker_server.replica.log_starts import LogStartWriter
 from pybroker_server.replica.partition import Partition
 from pybroker_server.replica.partition_state import NO_EPOCH, IsrChange, PartitionState
-from pybroker_server.replica.purgatory import DelayedOperation, Purgatory
+from pybroker_server.replica.purgatory import DelayedOperation, Purgatory, WaitList
 from pybroker_server.replica.throttle import FOLLOWERS_KEY, LEADERS_KEY, ReplicationQuota, throttled_partitions
 from pybroker_server.runtime.ports import Blocking, Clock, TimerHandle, Timers
 
@@ -191,6 +191,12 @@ class ReplicaManager:
         following = self.purgatory.next_deadline_ms
         if following is not None:
             self._arm(following)
+
+    def deletions_of(self, partition: Partition) -> WaitList:
+        """What waits on its low watermark."""
+        if partition.deletions is None:
+            partition.deletions = self.purgatory.new_wait_list()
+        return partition.deletions
 
     def persist_log_starts(self, done: LogStartsWritten) -> None:
         """Calls `done(error)` when the log starts as they are now are on the device."""
@@ -358,6 +364,11 @@ class ReplicaManager:
         for index in [i for i in hosted.partitions if i not in kept]:
             self._drop(hosted, index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
+    def _apply_again(self, hosted: HostedTopic) -> None:
+        """The files of an earlier topic of that name are free at last."""
+        if self.topics_by_id.get(hosted.topic_id.int) is hosted:
+            self._apply(hosted.image)
+
     def _apply_partition(self, partition: Partition, registration: PartitionImage, now_ms: int) -> None:
         if partition.is_resting:
             return
@@ -378,6 +389,8 @@ class ReplicaManager:
     def _open(self, hosted: HostedTopic, registration: PartitionImage) -> Partition | None:
         """Takes over the log found on disk, or creates one; None when the disk refuses."""
         name, index = hosted.name, registration.index
+        if self._logs.wait_until_free(name, index, lambda: self._apply_again(hosted)):
+            return None
         try:
             log = self._log_of(hosted, index)
         except OSError as error:

@@ -52,6 +52,7 @@ class Partition:
         "bytes_in",
         "bytes_out",
         "bytes_to_followers",
+        "deletions",
         "error",
         "high_watermark_position",
         "index",
@@ -82,6 +83,8 @@ class Partition:
         self.log = log
         self.state = state
         self.waiting = waiting
+        self.deletions: WaitList | None = None
+        """Deletions of records that wait for the low watermark; made for the first one."""
         self.error = ErrorCode.NONE
         """Not NONE: deleted, or offline. Every call fails with it."""
         self.high_watermark_position: LogPosition = log.position_of(state.high_watermark)
@@ -286,6 +289,8 @@ class Partition:
             self._stop_for(error)
         if moved:
             self._on_high_watermark()
+        if self.deletions:
+            self._finish(self.deletions.on_low_watermark(self.low_watermark))
         if change is not None:
             self.propose(change)
 
@@ -338,7 +343,7 @@ class Partition:
         self.high_watermark_position = self._stable_position = log.position_of(self.state.high_watermark)
 
     def delete_records(self, before_offset: int) -> int:
-        """Raises the log start (`HIGH_WATERMARK` = all that is committed); returns the low watermark.
+        """Raises the log start (`HIGH_WATERMARK` = all that is committed); returns what the low watermark is to reach.
 
         Raises KafkaError: POLICY_VIOLATION for topics that are only compacted, OFFSET_OUT_OF_RANGE.
         """
@@ -351,7 +356,14 @@ class Partition:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         if wanted > self.log.log_start_offset:
             self.log.delete_records_before(wanted)
-        return self.log.log_start_offset
+            if self.waiting.followers:
+                self._finish(self.waiting.hurry_followers())
+        return wanted
+
+    @property
+    def low_watermark(self) -> int:
+        """Below it no living replica has records; -1 while one of them has not said where its log begins."""
+        return self.state.low_watermark(self.log.log_start_offset)
 
     # Reading
 
@@ -416,7 +428,7 @@ class Partition:
             self._is_suspended = False
             self.error = ErrorCode.NONE
         if transition in (Transition.LEADS, Transition.FOLLOWS):
-            self._finish(self.waiting.fail_all(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+            self._fail_all(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         self.state.check_invariants()
         self._settle(now_ms)
         return transition
@@ -432,6 +444,8 @@ class Partition:
         """After a change of state that came from outside (an ISR change, brokers that came or went)."""
         if self.state.advance(now_ms):
             self._on_high_watermark()
+        if self.deletions:
+            self._finish(self.deletions.on_low_watermark(self.low_watermark))
 
     def _settle(self, now_ms: int) -> None:
         """After a restart, or when a topic became durable: what lies in the page cache is flushed before it is
@@ -457,7 +471,12 @@ class Partition:
         if self.error is ErrorCode.NONE or self._is_suspended:
             self.error = error
             self._is_suspended = False
+        self._fail_all(error)
+
+    def _fail_all(self, error: ErrorCode) -> None:
         self._finish(self.waiting.fail_all(error))
+        if self.deletions:
+            self._finish(self.deletions.fail_all(error))
 
     def suspend(self) -> None:
         """This broker may not act as the leader for now, as another may have been elected; `resume` ends it."""

@@ -319,6 +319,15 @@ class PartitionState:
         progress.last_fetch_ms = progress.last_caught_up_ms = now_ms
         return True
 
+    def low_watermark(self, log_start_offset: int) -> int:
+        """The lowest log start of this leader (`log_start_offset`) and of the followers that live; UNKNOWN_OFFSET while
+        one of them has not said."""
+        lowest = log_start_offset
+        for replica, progress in self.followers.items():
+            if progress.log_start_offset < lowest and replica in self.eligible_brokers:
+                lowest = progress.log_start_offset
+        return lowest
+
     def advance(self, now_ms: int) -> bool:
         """Moves the high watermark as far as the rule of this file allows; True when it moved."""
         if self.leader != self.local_id or self.is_below_min_isr:

@@ -84,7 +84,10 @@ class ProduceWait:
 
 
 class DelayedProduce(DelayedOperation):
-    """Completes when each partition's high watermark has reached its offset, or failed, or at the deadline."""
+    """Completes when each partition's high watermark has reached its offset, or failed, or at the deadline.
+
+    A deletion of records waits in the same way, for low watermarks.
+    """
 
     __slots__ = ("_unsettled", "waits")
 
@@ -280,13 +283,7 @@ class WaitList:
 
         `produce_outcome` is what a produce whose offset was reached gets (success, or code 20).
         """
-        done: list[DelayedOperation] = []
-        produces = self._produces
-        reached = upper.offset
-        while produces and produces[0].required_offset <= reached:
-            wait = produces.popleft()
-            if wait.operation.settle(wait, produce_outcome):
-                done.append(wait.operation)
+        done = self._settle_produces(upper.offset, produce_outcome)
         for fetch_wait in self._fetches:
             operation = fetch_wait.operation
             if operation.is_complete:
@@ -296,6 +293,25 @@ class WaitList:
                 operation.is_complete = True
                 done.append(operation)
         return self._purgatory.retire(done) if done else done
+
+    def on_low_watermark(self, reached: int) -> list[DelayedOperation]:
+        """Of a list that deletions wait on: no replica has records below `reached` any more."""
+        done = self._settle_produces(reached, ErrorCode.NONE)
+        return self._purgatory.retire(done) if done else done
+
+    def _settle_produces(self, reached: int, outcome: ErrorCode) -> list[DelayedOperation]:
+        done: list[DelayedOperation] = []
+        produces = self._produces
+        while produces and produces[0].required_offset <= reached:
+            wait = produces.popleft()
+            if wait.operation.settle(wait, outcome):
+                done.append(wait.operation)
+        return done
+
+    def hurry_followers(self) -> list[DelayedOperation]:
+        """There is something to tell followers at once, though nothing to read."""
+        done: list[DelayedOperation] = [wait.operation for wait in self.followers if not wait.operation.is_complete]
+        return self._purgatory.retire(done)
 
     def fail_all(self, error: ErrorCode) -> list[DelayedOperation]:
         """The partition was deleted, went offline or changed its leader: produces fail here, fetches are

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -106,3 +108,47 @@ def test_many_requests_share_a_write_but_none_is_answered_by_an_earlier_one(brok
     broker.blocking.run_all()
     assert [results(answer.response) for answer in others] == [[(0, 0, 2)], [(1, 0, 3)]]
     assert broker.blocking.submitted == []
+
+
+class TestFollowers:
+    @pytest.fixture
+    def replicated(self) -> OneBroker:
+        """Three committed records, on a leader and on a follower whose log begins at 0."""
+        made = OneBroker()
+        made.show_topics(topic_image("t", replicas=(1, 2)))
+        made.append(b"a", b"b", b"c")
+        self.fetch(made, log_start_offset=0)
+        return made
+
+    @staticmethod
+    def fetch(broker: OneBroker, *, log_start_offset: int) -> None:
+        """The follower asks for what follows the third record, and says where its log begins."""
+        broker.partition().on_follower_fetch(2, 20, 3, log_start_offset, broker.time.monotonic_ms())
+        broker.settle()
+
+    def test_the_answer_waits_for_followers_that_live(self, replicated: OneBroker) -> None:
+        answer = begin(replicated, (0, 2))
+        replicated.blocking.run_all()
+        self.fetch(replicated, log_start_offset=1)
+        assert answer.is_waiting
+        self.fetch(replicated, log_start_offset=2)
+        assert results(answer.response) == [(0, 0, 2)]
+
+    def test_at_the_time_out_it_tells_how_far_it_came(self, replicated: OneBroker) -> None:
+        answer = begin(replicated, (0, 2))
+        replicated.blocking.run_all()
+        replicated.time.advance_ms(1_000)
+        assert results(answer.response) == [(0, ErrorCode.REQUEST_TIMED_OUT, 0)]
+        assert len(replicated.manager.purgatory) == 0
+
+    def test_a_leader_that_is_one_no_more_says_so(self, replicated: OneBroker) -> None:
+        answer = begin(replicated, (0, 2))
+        replicated.blocking.run_all()
+        replicated.show_topics(topic_image("t", replicas=(1, 2), leader=2, leader_epoch=1, partition_epoch=1))
+        replicated.settle()
+        assert results(answer.response) == [(0, ErrorCode.NOT_LEADER_OR_FOLLOWER, -1)]
+
+    def test_a_follower_that_is_gone_holds_nothing_up(self, replicated: OneBroker) -> None:
+        brokers = replicated.metadata.image.brokers
+        replicated.show(brokers=MappingProxyType({1: brokers[1], 2: replace(brokers[2], fenced=True)}))
+        assert delete(replicated, (0, 2)) == [(0, 0, 2)]

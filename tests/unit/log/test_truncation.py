@@ -1,6 +1,8 @@
 """A truncated log is the log that never had what was taken away: records, producers, epochs, also after a restart."""
 
+import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -131,4 +133,30 @@ async def test_a_checkpoint_or_flush_that_was_under_way_for_the_old_one_changes_
         assert fresh.flushed_offset <= 3
         names = [path.name for path in (tmp_path / "t-0").iterdir() if path.name.endswith(".log")]
         assert max(names) <= "00000000000000000003.log"
+        await manager.close({}, 1, is_clean=False)
+
+
+async def test_a_topic_made_anew_while_its_old_log_is_cut_gets_a_log_of_its_own(tmp_path: Path) -> None:
+    new_id = UUID(int=9)
+    async with manager_of(tmp_path) as manager:
+        cutting = asyncio.create_task(manager.truncate(filled(manager, 8), 3))
+        await asyncio.sleep(0)  # from here on its files are in the hands of a thread
+        manager.delete("t", 0, TOPIC_ID)
+        assert manager.wait_until_free("t", 0, lambda: put(manager.create("t", 0, new_id, SMALL)))
+        assert await cutting is None
+        made = manager.get("t", 0)
+        assert made is not None
+        assert (made.topic_id, made.log_end_offset) == (new_id, 1)
+        assert not manager.wait_until_free("t", 0, lambda: None)
+        await manager.close({}, 1, is_clean=False)
+
+
+async def test_a_log_that_is_deleted_while_it_is_cut_is_gone_afterwards(tmp_path: Path) -> None:
+    async with manager_of(tmp_path) as manager:
+        cutting = asyncio.create_task(manager.truncate(filled(manager, 8), 3))
+        await asyncio.sleep(0)
+        manager.delete("t", 0, TOPIC_ID)
+        assert await cutting is None
+        assert manager.get("t", 0) is None
+        assert not (tmp_path / "t-0").exists()
         await manager.close({}, 1, is_clean=False)

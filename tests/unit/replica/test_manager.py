@@ -106,6 +106,15 @@ class TestImages:
         assert broker.log().log_end_offset == 0
         assert old.error is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
+    def test_made_anew_while_the_old_log_is_cut_it_opens_when_the_files_are_free(self) -> None:
+        broker = OneBroker()
+        waiting = broker.logs.being_cut["t", 0] = []
+        broker.show_topics(topic_image("t"))
+        assert codes_of(broker, "t", 0) == (ErrorCode.NOT_LEADER_OR_FOLLOWER,) * 2
+        del broker.logs.being_cut["t", 0]
+        waiting[0]()
+        assert broker.partition().is_serving_leader
+
 
 class TestRestart:
     def restarted(self, logs: MemoryLogs) -> OneBroker:
