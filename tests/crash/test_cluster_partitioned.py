@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +19,9 @@ from tests.support.acked_load import AckedLoad
 from tests.support.broker_cluster import BrokerCluster, wait_until
 from tests.support.broker_process import BrokerProcess
 from tests.support.etcd import Etcd
-from tests.support.replicated_load import PARTITIONS, SETTINGS, TOPIC, TOPIC_CONFIG, ReplicatedLoad, spread_of
+from tests.support.replicated_load import PARTITIONS, SETTINGS, TOPIC, TOPIC_CONFIG, ReplicatedLoad
 
 CUTS = int(os.environ.get("PYBROKER_TEST_CUTS", "1"))
-LEASE_S = int(SETTINGS["broker.session.timeout.ms"]) / 1000
 REASON = netns.why_not()
 pytestmark = [pytest.mark.campaign, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
 
@@ -77,12 +75,10 @@ def test_a_leader_that_is_cut_off_from_brokers_and_store_loses_nothing(
     tmp_path: Path, inward: bool, outward: bool
 ) -> None:
     with netns.network(3) as hosts, spread_load(tmp_path, hosts) as (under_load, store):
-        beyond = []
         for _ in range(CUTS):
             under_load.run_for_a_while()
             victim = under_load.leader()
             others = [hosts.address(number) for number in hosts.numbers if number != victim]
-            cut_at = time.monotonic()
             hosts.cut(victim, *others, store, inward=inward, outward=outward)
             witness = next(number for number in hosts.numbers if number != victim)
             wait_until(
@@ -90,9 +86,7 @@ def test_a_leader_that_is_cut_off_from_brokers_and_store_loses_nothing(
                     p.leader not in (-1, victim) for p in under_load.cluster.partitions(TOPIC, node_id=witness)
                 )
             )
-            under_load.wait_for_progress()
-            beyond.append(max(time.monotonic() - cut_at - LEASE_S, 0))
             hosts.heal(victim)
+            under_load.wait_for_progress()
             under_load.wait_for_all_in_sync()
         under_load.check()
-        print(f"until 300 records were acknowledged after a cut, beyond the lease, {spread_of(beyond)}")
