@@ -53,7 +53,7 @@ docs: $(READY)  ## write the generated pages and stubs anew
 
 bench: $(READY)  ## measure this machine
 	$(BIN)/pybroker bench suite --workers 3 $(ARGS)
-	$(BIN)/pybroker bench suite --workers 2 --beside-one $(ARGS)
+	$(BIN)/pybroker bench workers
 
 bench-kafka: $(READY)  ## measure beside Apache Kafka, and write docs/performance.md; needs Java 17 and Maven
 	$(BIN)/pybroker bench kafka --jars "$$($(BIN)/python -m tests.interop.kafka jars)" \

@@ -193,7 +193,6 @@ def show(report: dict[str, Any], json_path: str | None) -> None:
 @click.option("--against", metavar="HOST:PORT", help="Another broker, to run every round on in turn.")
 @click.option("--client", type=click.Choice(CLIENTS), default="librdkafka", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Start a cluster of so many brokers: replicas need three.")
-@click.option("--beside-one", is_flag=True, help="What the --workers are worth beside one: only that is measured.")
 @click.option("--only", default="", metavar="TEXT", help="Only cases with this in their title.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of records.")
@@ -205,41 +204,71 @@ def suite(
     rounds: int,
     scale: float,
     workers: int | None,
-    beside_one: bool,
     only: str,
     json_path: str | None,
 ) -> None:
     """LinkedIn's table of 2014, and record sizes; with --against pairwise, with ratios."""
-    from pybroker_bench import cases
+    from pybroker_bench.cases import linkedin, replicated, sizes
     from pybroker_bench.meter import machine
     from pybroker_bench.suite import lines_of, result_of, run_cases
     from pybroker_bench.target import learn
 
-    if beside_one and (against is not None or not workers):
-        raise click.UsageError("--beside-one needs --workers, and has no place for --against")
-    with contextlib.ExitStack() as started:
-        address, local = started.enter_context(target_broker(bootstrap, None, workers=workers))
-        ours = f"{workers} workers" if beside_one else "pybroker"
-        targets = [asyncio.run(learn(ours if local else "A", address, local))]
+    with target_broker(bootstrap, None, workers=workers) as (address, local):
+        targets = [asyncio.run(learn("pybroker" if local else "A", address, local))]
         if against is not None:
             targets.append(asyncio.run(learn("B", against)))
-        if beside_one:
-            address, local = started.enter_context(target_broker(None, None))
-            targets.append(asyncio.run(learn("1 worker", address, local)))
 
         def show_row(row: Any) -> None:
             for line in lines_of(row, targets):
                 click.echo(line)
 
         rows = run_cases(
-            cases.workers() if beside_one else [*cases.linkedin(), *cases.sizes()],
+            [*linkedin(), *replicated(), *sizes()],
             targets,
             measure_target,
             client=client,
             rounds=rounds,
             scale=scale,
-            warms_up=len(targets) > 1,
+            warms_up=against is not None,
             only=only,
+            on_case=show_row,
+        )
+    if json_path:
+        result = result_of(rows, targets, machine(), client, rounds, scale)
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+
+
+@bench.command()
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(2), help="Of the cluster beside one.")
+@click.option("--client", type=click.Choice(CLIENTS), default="librdkafka", show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--scale", default=1.0, show_default=True, help="Multiplies the number of records.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the result here.")
+def workers(workers: int, client: str, rounds: int, scale: float, json_path: str | None) -> None:
+    """`pybroker serve --workers N` beside one worker, in turn: records/s and CPU of the brokers."""
+    from pybroker_bench.cases import workers as cases
+    from pybroker_bench.meter import machine
+    from pybroker_bench.suite import lines_of, result_of, run_cases
+    from pybroker_bench.target import learn, local_pybroker
+
+    with local_pybroker(workers=workers) as several, local_pybroker() as one:
+        targets = [
+            asyncio.run(learn(f"{workers} workers", several.bootstrap, several)),
+            asyncio.run(learn("1 worker", one.bootstrap, one)),
+        ]
+
+        def show_row(row: Any) -> None:
+            for line in lines_of(row, targets):
+                click.echo(line)
+
+        rows = run_cases(
+            cases(),
+            targets,
+            measure_target,
+            client=client,
+            rounds=rounds,
+            scale=scale,
+            warms_up=True,
             on_case=show_row,
         )
     if json_path:

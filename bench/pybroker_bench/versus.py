@@ -78,7 +78,7 @@ def versus(
     if not only:
         with _both(jars, brokers=3) as targets:
             rows = run_cases(
-                cases.clusters(),
+                cases.replicated(),
                 targets,
                 measure,
                 client=CLIENT,

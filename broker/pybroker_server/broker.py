@@ -27,6 +27,7 @@ from pybroker_server.config.views import FALLBACK_NODE_ID, BrokerConfig
 from pybroker_server.controller.brokers import Return
 from pybroker_server.controller.control_plane import ControlPlane
 from pybroker_server.controller.controller import ClusterIdError, Controller
+from pybroker_server.controller.departures import Departures
 from pybroker_server.controller.isr_changes import IsrChanges
 from pybroker_server.controller.membership import NodeIdTakenError
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
@@ -310,6 +311,8 @@ class Broker:
         assert self._producer_ids is not None
         assert self.peers is not None
         runtime = self._runtime
+        departures = Departures(publisher, runtime, listed_ms=self.config.broker_session_timeout_ms)
+        departures.watch(self.peers)
         self._services = Services(
             config=self.config,
             node_id=self.node_id,
@@ -324,6 +327,7 @@ class Broker:
             transaction_gate=TransactionGate(self._replicas, self._transactions, self.peers, self.config),
             producer_ids=self._producer_ids,
             peers=self.peers,
+            departures=departures,
             fetch_sessions=FetchSessionCache(
                 self.config.max_incremental_fetch_session_cache_slots,
                 _FETCH_SESSION_MIN_EVICTION_MS,

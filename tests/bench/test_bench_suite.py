@@ -40,19 +40,33 @@ def test_replicated_rows_run_on_a_cluster_that_is_started_for_them(tmp_path: Pat
     assert all(row["figures"][0]["values"]["pybroker"] for row in result["rows"])
 
 
+def test_several_workers_are_measured_beside_one(tmp_path: Path) -> None:
+    path = tmp_path / "workers.json"
+    command = [sys.executable, "-m", "pybroker_server", "bench", "workers", "--rounds", "1", "--scale", "0.001"]
+    done = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    assert [(target["name"], target["brokers"]) for target in result["targets"]] == [("2 workers", 2), ("1 worker", 1)]
+    for row in result["rows"]:
+        produced, cpu = row["figures"]
+        assert len(produced["ratios"]) == 1
+        assert len(cpu["values"]["2 workers"]) == 1
+    assert "ratio" in done.stdout
+
+
+def test_three_replicas_are_measured_with_what_they_cost(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "--workers", "3", "--only", "6 partitions, 3"]
+    command += ["--rounds", "1", "--scale", "0.001", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["acks"] for row in rows] == ["1", "all", "all"]
+    assert all(len(figure["values"]["pybroker"]) == 1 for row in rows for figure in row["figures"])
+
+
 def test_a_case_that_is_not_there_is_said_in_words(bootstrap: str) -> None:
     command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "-b", bootstrap, "--only", "no such"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "no case has 'no such' in its title" in done.stderr
-
-
-def test_workers_are_measured_beside_one(tmp_path: Path) -> None:
-    path = tmp_path / "suite.json"
-    command = [sys.executable, "-m", "pybroker_server", "bench", "suite", "--workers", "2", "--beside-one"]
-    command += ["--rounds", "1", "--scale", "0.001", "--client", "sdk", "--json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(path.read_text())
-    assert [(target["name"], target["brokers"]) for target in result["targets"]] == [("2 workers", 2), ("1 worker", 1)]
-    assert all(figure["ratios"] for row in result["rows"] for figure in row["figures"] if figure["unit"] != "s/GB")

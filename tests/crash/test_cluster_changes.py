@@ -1,11 +1,12 @@
 """A cluster that changes under load: brokers restart one after the other, come, and go; partitions are added and moved;
 the metadata store is away. The producer notices nothing but waiting, and nothing is lost, doubled or moved.
 
-`PYBROKER_TEST_OUTAGE_S` says how long the metadata store is away.
+`PYBROKER_TEST_OUTAGE_S` says how long the metadata store is away, `PYBROKER_TEST_MOVED_MB` how much is moved.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -13,14 +14,19 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaException
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import NewPartitions, NewTopic
+from tests.support.acked_load import AckedLoad, check, read_back
 from tests.support.broker_cluster import wait_until
 from tests.support.cli_process import pybroker_command
 from tests.support.etcd import Etcd
 from tests.support.replicated_load import PARTITIONS, TOPIC, replicated_load
 
+from pybroker import Admin, TopicPartition
+
 pytestmark = pytest.mark.campaign
 
+MOVED_MB = int(os.environ.get("PYBROKER_TEST_MOVED_MB", "50"))
+MOVE_S = 300
 OUTAGE_S = float(os.environ.get("PYBROKER_TEST_OUTAGE_S", "5"))
 
 
@@ -49,6 +55,42 @@ def test_a_broker_and_partitions_are_added_and_a_broker_is_drained(tmp_path: Pat
         cluster.brokers.pop(2).stop()
         under_load.wait_for_progress()
         under_load.check()
+
+
+def test_partitions_move_to_another_broker_under_load(tmp_path: Path) -> None:
+    with replicated_load(tmp_path, seed=15) as under_load:
+        cluster = under_load.cluster
+        placed = {index: [node] for index, node in enumerate((1, 2, 3))}
+        topic = NewTopic("bulk", len(placed), replica_assignment=list(placed.values()))
+        admin = cluster.admin()
+        admin.create_topics([topic])["bulk"].result(30)
+        bulk = AckedLoad(cluster.bootstrap, "bulk", len(placed), value_bytes=10_000)
+        bulk.start()
+        try:
+            while bulk.acked_count * bulk.value_bytes < MOVED_MB * 1_000_000:
+                time.sleep(0.05)
+        finally:
+            bulk.stop()
+        cluster.add(4).start()
+        began, acked = time.monotonic(), under_load.load.acked_count
+        seconds = asyncio.run(move(cluster.bootstrap, {("bulk", index): [4] for index in placed})) - began
+        assert under_load.load.acked_count > acked
+        assert [p.replicas for p in cluster.partitions("bulk")] == [[4]] * len(placed)
+        check(bulk, read_back(cluster.bootstrap, "bulk", len(placed)))
+        cluster.brokers.pop(4).stop()
+        under_load.wait_for_progress()
+        under_load.check()
+        moved_mb = bulk.acked_count * bulk.value_bytes / 1e6
+        print(f"{moved_mb:.0f} MB moved in {seconds:.1f} s, {moved_mb / seconds:.0f} MB/s")
+
+
+async def move(bootstrap: str, targets: dict[tuple[str, int], list[int]]) -> float:
+    """Returns with the time (monotonic) at which the moves had ended."""
+    async with Admin(bootstrap) as admin, asyncio.timeout(MOVE_S):
+        await admin.move({TopicPartition(*where): nodes for where, nodes in targets.items()})
+        while await admin.moves():
+            await asyncio.sleep(0.05)
+    return time.monotonic()
 
 
 def test_the_metadata_store_is_away_and_comes_back(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from tests.support.cluster import Cluster, a_cluster
 
 from pybroker_protocol.codec import decode, encode
+from pybroker_server.controller.departures import Departures
 from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
@@ -79,6 +80,7 @@ async def an_admin_broker(
             transaction_gate=cast(Any, None),
             producer_ids=ProducerIdAllocator(cluster.controller.allocate_producer_ids, cluster.runtime.tasks.spawn),
             peers=cast(Any, None),
+            departures=Departures(cluster.publisher, cluster.runtime, listed_ms=9_000),
             fetch_sessions=cast(Any, None),
             runtime=cluster.runtime,
             endpoint_of=lambda broker, connection: broker.endpoint(connection.listener),

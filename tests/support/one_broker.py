@@ -117,6 +117,7 @@ class OneBroker:
             transactions=self.transactions,
             transaction_gate=TransactionGate(self.manager, self.transactions, unused, self.config),
             peers=unused,
+            departures=unused,
             producer_ids=unused,
             fetch_sessions=FetchSessionCache(1_000, 120_000, count(1).__next__),
             runtime=cast(Any, SimpleNamespace(blocking=self.blocking, clock=self.time, timers=self.time)),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import random
+import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka.admin import NewTopic
 from tests.support.acked_load import AckedLoad, check, read_back
 from tests.support.broker_cluster import BrokerCluster, wait_until
 from tests.support.etcd import Etcd
+
+from pybroker import Admin
 
 TOPIC = "acked"
 PARTITIONS = 3
@@ -52,6 +57,15 @@ class ReplicatedLoad:
         """Of the first partition, as the cluster says now."""
         return int(wait_until(lambda: max(self.cluster.partitions(TOPIC)[0].leader, 0)))
 
+    def controller(self) -> int:
+        """The broker in the controller's seat; -1 while it is vacant."""
+
+        async def ask() -> int:
+            async with Admin(self.cluster.bootstrap) as admin:
+                return await admin.controller()
+
+        return asyncio.run(ask())
+
     def wait_for_all_in_sync(self) -> None:
         nodes = sorted(self.cluster.brokers)
         wait_until(lambda: all(sorted(p.isrs) == nodes for p in self.cluster.partitions(TOPIC)))
@@ -75,6 +89,13 @@ class ReplicatedLoad:
                 b"".join(path.read_bytes() for path in sorted((b.data_dir / f"{TOPIC}-{partition}").glob("*.log")))
                 for b in self.cluster.brokers.values()
             ]
+
+
+def spread_of(seconds: Sequence[float]) -> str:
+    """Count, median, 99th percentile (the nearest rank) and largest."""
+    found = sorted(seconds)
+    p99 = found[math.ceil(len(found) * 0.99) - 1]
+    return f"{len(found)} times: median {statistics.median(found):.2f} s, p99 {p99:.2f} s, max {found[-1]:.2f} s"
 
 
 @contextlib.contextmanager

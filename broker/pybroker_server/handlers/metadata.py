@@ -23,11 +23,12 @@ from pybroker_server.handlers.partition_views import (
     ReachableBroker,
     controller_for,
     leader_and_error,
+    listed_brokers,
     offline_replicas,
     reachable_brokers,
 )
 from pybroker_server.handlers.registry import handles
-from pybroker_server.handlers.request import RequestContext
+from pybroker_server.handlers.request import Pending, RequestContext
 from pybroker_server.handlers.services import Services
 from pybroker_server.metadata.image import INTERNAL_TOPICS, MetadataImage, PartitionImage, TopicImage
 
@@ -44,7 +45,16 @@ def error_response(context: RequestContext, request: MetadataRequest, code: Erro
 
 
 @handles(ApiKey.METADATA, 0, 13, error_response=error_response)
-def handle_metadata(services: Services, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
+def handle_metadata(
+    services: Services, context: RequestContext, request: MetadataRequest
+) -> MetadataResponse | Pending[MetadataResponse]:
+    pending: Pending[MetadataResponse] = Pending()
+    if services.departures.wait(lambda: pending.complete(_answer(services, context, request))):
+        return pending
+    return _answer(services, context, request)
+
+
+def _answer(services: Services, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
     version, image = context.api_version, services.metadata.image
     asked = request.topics
     if _is_malformed(version, asked):
@@ -68,7 +78,7 @@ def handle_metadata(services: Services, context: RequestContext, request: Metada
                 port=found.endpoint.port,
                 rack=found.broker.rack,
             )
-            for node_id, found in reachable.items()
+            for node_id, found in listed_brokers(services, context.connection, reachable).items()
         ],
         cluster_id=services.cluster_id,
         controller_id=controller_for(services, reachable),

@@ -36,6 +36,17 @@ def reachable_brokers(
     return found
 
 
+def listed_brokers(
+    services: Services, connection: ConnectionInfo, reachable: dict[int, ReachableBroker]
+) -> dict[int, ReachableBroker]:
+    """`reachable`, and the brokers that died a moment ago: by node id, ascending. See `controller/departures.py`."""
+    gone = services.departures.still_listed()
+    if not gone:
+        return reachable
+    everybody = reachable_brokers(services, connection, include_fenced=True)
+    return {node: found for node, found in everybody.items() if node in reachable or node in gone}
+
+
 def controller_for(services: Services, reachable: Iterable[int]) -> int:
     """The broker that a client should send admin requests to: any does, and this one is connected already.
 

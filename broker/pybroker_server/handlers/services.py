@@ -18,6 +18,7 @@ from pybroker_server.telemetry.counts import ErrorCounts
 if TYPE_CHECKING:
     from pybroker_server.config.views import BrokerConfig
     from pybroker_server.controller.controller import Controller
+    from pybroker_server.controller.departures import Departures
     from pybroker_server.controller.producer_ids import ProducerIdAllocator
     from pybroker_server.coordinator.group.coordinator import GroupCoordinator
     from pybroker_server.coordinator.marking import MarkerWriter
@@ -49,6 +50,7 @@ class Services:
     transactions: Transactions
     transaction_gate: TransactionGate
     peers: Peers
+    departures: Departures
     producer_ids: ProducerIdAllocator
     fetch_sessions: FetchSessionCache
     runtime: Runtime

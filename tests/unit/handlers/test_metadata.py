@@ -188,6 +188,17 @@ async def test_a_fenced_broker_is_not_listed_and_its_partitions_have_no_leader()
             assert of_two.offline_replicas == ([2] if version >= 5 else [])
 
 
+async def test_a_broker_that_just_died_is_listed_and_leads_nothing() -> None:
+    async with an_admin_broker(brokers=(1, 2)) as broker:
+        await create(broker, NewTopic("t", 2, 2))
+        controller, image = broker.cluster.controller, broker.cluster.image
+        await controller.fence_broker(2, image.brokers[2].epoch)
+        answer = await broker.ask(12, MetadataRequest(topics=named("t")))
+        assert [b.node_id for b in answer.brokers] == [1, 2]
+        assert all(partition.leader_id != 2 for partition in answer.topics[0].partitions)
+        assert all(partition.offline_replicas == [2] for partition in answer.topics[0].partitions)
+
+
 @pytest.mark.parametrize(("version", "code"), [(5, 5), (6, 72)])
 async def test_a_leader_that_does_not_serve_the_listener(version: int, code: int) -> None:
     async with an_admin_broker(brokers=(1,)) as broker:
