@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from tests.support.acked_load import AckedLoad
 from tests.support.broker_cluster import BrokerCluster, wait_until
 from tests.support.broker_process import BrokerProcess
 from tests.support.etcd import Etcd
-from tests.support.replicated_load import PARTITIONS, SETTINGS, TOPIC, TOPIC_CONFIG, ReplicatedLoad
+from tests.support.replicated_load import PARTITIONS, SETTINGS, TOPIC, TOPIC_CONFIG, ReplicatedLoad, spread_of
 
 CUTS = int(os.environ.get("PYBROKER_TEST_CUTS", "1"))
+LEASE_S = int(SETTINGS["broker.session.timeout.ms"]) / 1000
 REASON = netns.why_not()
 pytestmark = [pytest.mark.campaign, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
 
@@ -74,11 +76,13 @@ def spread_load(directory: Path, hosts: netns.Network) -> Iterator[tuple[Replica
 def test_a_leader_that_is_cut_off_from_brokers_and_store_loses_nothing(
     tmp_path: Path, inward: bool, outward: bool
 ) -> None:
+    beyond_lease_s: list[float] = []
     with netns.network(3) as hosts, spread_load(tmp_path, hosts) as (under_load, store):
         for _ in range(CUTS):
             under_load.run_for_a_while()
             victim = under_load.leader()
             others = [hosts.address(number) for number in hosts.numbers if number != victim]
+            began = time.monotonic()
             hosts.cut(victim, *others, store, inward=inward, outward=outward)
             witness = next(number for number in hosts.numbers if number != victim)
             wait_until(
@@ -86,7 +90,9 @@ def test_a_leader_that_is_cut_off_from_brokers_and_store_loses_nothing(
                     p.leader not in (-1, victim) for p in under_load.cluster.partitions(TOPIC, node_id=witness)
                 )
             )
-            hosts.heal(victim)
             under_load.wait_for_progress()
+            beyond_lease_s.append(time.monotonic() - began - LEASE_S)
+            hosts.heal(victim)
             under_load.wait_for_all_in_sync()
         under_load.check()
+    print(f"the producer got on after the lease had ended, {spread_of(beyond_lease_s)}")

@@ -18,6 +18,7 @@ from pybroker_server.controller.producer_ids import ProducerIdAllocator
 from pybroker_server.handlers.registry import Handler, load_all
 from pybroker_server.handlers.request import ConnectionInfo, Pending, RequestContext
 from pybroker_server.handlers.services import Services
+from pybroker_server.metadata.image import PartitionImage
 
 
 @dataclass
@@ -59,6 +60,19 @@ class AdminBroker:
         return decoded
 
 
+class LeasedReplicas:
+    """What metadata asks the replica manager of broker 1; the lease is in the test's hand."""
+
+    def __init__(self) -> None:
+        self.lease_is_over = False
+
+    def check_lease(self, now_ms: int) -> None:
+        """The lease ends when the test says so."""
+
+    def may_have_lost(self, partition: PartitionImage) -> bool:
+        return self.lease_is_over and partition.leader == 1 and len(partition.replicas) > 1
+
+
 @asynccontextmanager
 async def an_admin_broker(
     settings: Mapping[str, str] | None = None, *, brokers: tuple[int, ...] = (1,)
@@ -72,7 +86,7 @@ async def an_admin_broker(
             cluster_id=cluster_id,
             metadata=cluster.publisher,
             controller=cluster.controller,
-            replicas=cast(Any, None),
+            replicas=cast(Any, LeasedReplicas()),
             logs=cast(Any, None),
             groups=cast(Any, None),
             markers=cast(Any, None),

@@ -60,6 +60,8 @@ class Network:
 
     def remove(self) -> None:
         for number in self.numbers:
+            # The namespace goes some time after its name does, and would take its end of the cable along only then.
+            subprocess.run(["ip", "link", "del", f"pbv{number}"], capture_output=True, check=False)
             subprocess.run(["ip", "netns", "del", self._name(number)], capture_output=True, check=False)
         subprocess.run(["ip", "link", "del", _BRIDGE], capture_output=True, check=False)
 

@@ -23,7 +23,7 @@ from pybroker_server.handlers.partition_views import (
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.metadata.image import MetadataImage, PartitionImage, TopicImage
+from pybroker_server.metadata.image import PartitionImage, TopicImage
 
 Topic = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
 Partition = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition
@@ -49,7 +49,8 @@ def handle_describe_topic_partitions(
     first_name = cursor.topic_name if cursor is not None else ""
     names = sorted(name for name in asked or image.topics_by_name if name >= first_name)
     limit = max(1, min(request.response_partition_limit, services.config.max_request_partition_size_limit))
-    page = _Page(image, reachable_brokers(services, context.connection), limit)
+    services.replicas.check_lease(context.now_ms)
+    page = _Page(services, reachable_brokers(services, context.connection), limit)
     page.fill(names, first_name, cursor.partition_index if cursor is not None else 0)
     return DescribeTopicPartitionsResponse(topics=page.topics, next_cursor=page.next_cursor)
 
@@ -57,10 +58,11 @@ def handle_describe_topic_partitions(
 class _Page:
     """One answer being filled."""
 
-    def __init__(self, image: MetadataImage, reachable: dict[int, ReachableBroker], limit: int) -> None:
+    def __init__(self, services: Services, reachable: dict[int, ReachableBroker], limit: int) -> None:
         self.topics: list[Topic] = []
         self.next_cursor: Cursor | None = None
-        self._image = image
+        self._services = services
+        self._image = services.metadata.image
         self._reachable = reachable
         self._room = limit
 
@@ -91,7 +93,7 @@ class _Page:
         )
 
     def _partition(self, partition: PartitionImage) -> Partition:
-        leader, code = leader_and_error(partition, self._reachable, self._image.brokers)
+        leader, code = leader_and_error(self._services, partition, self._reachable)
         return Partition(
             error_code=code,
             partition_index=partition.index,

@@ -7,11 +7,16 @@ operations (KIP-430), v10 topic ids (KIP-516), v12 topics by id, v13 a top-level
 A named topic that does not exist is begun to be created when the request and `auto.create.topics.enable`
 allow it; the answer is UNKNOWN_TOPIC_OR_PARTITION all the same, and clients ask again. One topic id in a
 request makes all of it a request by id.
+
+A broker whose lease is over knows no more who leads what it led. It closes the connection of whoever asks for such a
+partition: told that there is no leader, librdkafka would ask the same broker again and again, for as long as it is cut
+off, while others know the new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from pybroker_protocol.api_keys import ApiKey
@@ -28,9 +33,9 @@ from pybroker_server.handlers.partition_views import (
     reachable_brokers,
 )
 from pybroker_server.handlers.registry import handles
-from pybroker_server.handlers.request import Pending, RequestContext
+from pybroker_server.handlers.request import CloseConnection, Pending, RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.metadata.image import INTERNAL_TOPICS, MetadataImage, PartitionImage, TopicImage
+from pybroker_server.metadata.image import INTERNAL_TOPICS, PartitionImage, TopicImage
 
 Topic = MetadataResponse.MetadataResponseTopic
 Partition = MetadataResponse.MetadataResponsePartition
@@ -48,19 +53,25 @@ def error_response(context: RequestContext, request: MetadataRequest, code: Erro
 def handle_metadata(
     services: Services, context: RequestContext, request: MetadataRequest
 ) -> MetadataResponse | Pending[MetadataResponse]:
-    pending: Pending[MetadataResponse] = Pending()
+    pending: Pending[Any] = Pending()
     if services.departures.wait(lambda: pending.complete(_answer(services, context, request))):
         return pending
-    return _answer(services, context, request)
+    answer = _answer(services, context, request)
+    if isinstance(answer, CloseConnection):
+        raise answer
+    return answer
 
 
-def _answer(services: Services, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
+def _answer(
+    services: Services, context: RequestContext, request: MetadataRequest
+) -> MetadataResponse | CloseConnection:
     version, image = context.api_version, services.metadata.image
     asked = request.topics
     if _is_malformed(version, asked):
         return _refused(request)
     reachable = reachable_brokers(services, context.connection)
-    view = _View(image, reachable, version, on_topic(request.include_topic_authorized_operations))
+    services.replicas.check_lease(context.now_ms)
+    view = _View(services, reachable, version, on_topic(request.include_topic_authorized_operations))
     if asked is None or (version == 0 and not asked):
         topics = [view.topic(topic) for _, topic in sorted(image.topics_by_name.items())]
     elif any(topic.topic_id != _NO_ID for topic in asked):
@@ -70,6 +81,8 @@ def _answer(services: Services, context: RequestContext, request: MetadataReques
         topics, missing = view.topics_by_name(names)
         if missing and request.allow_auto_topic_creation and services.config.auto_create_topics_enable:
             services.controller.auto_create_topics(missing, services.config)
+    if view.is_out_of_date:
+        return CloseConnection("metadata of partitions that this broker led until its lease ended")
     return MetadataResponse(
         brokers=[
             MetadataResponse.MetadataResponseBroker(
@@ -109,9 +122,12 @@ class _View:
     """Topics of one image as one request is to see them."""
 
     def __init__(
-        self, image: MetadataImage, reachable: dict[int, ReachableBroker], version: int, operations: int
+        self, services: Services, reachable: dict[int, ReachableBroker], version: int, operations: int
     ) -> None:
-        self._image = image
+        self.is_out_of_date = False
+        """Whether a partition was asked for that another broker may lead by now."""
+        self._services = services
+        self._image = services.metadata.image
         self._reachable = reachable
         self._version = version
         self._operations = operations
@@ -162,9 +178,9 @@ class _View:
 
     def _partition(self, partition: PartitionImage) -> Partition:
         reachable = self._reachable
-        leader, code = leader_and_error(
-            partition, reachable, self._image.brokers, knows_listener_errors=self._version >= 6
-        )
+        if self._services.replicas.may_have_lost(partition):
+            self.is_out_of_date = True
+        leader, code = leader_and_error(self._services, partition, reachable, knows_listener_errors=self._version >= 6)
         replicas, isr = list(partition.replicas), list(partition.isr)
         if self._version == 0:
             # Version 0 clients take every id for a broker that they were told of.

@@ -145,9 +145,16 @@ class ReplicaManager:
         return "" if topic is None else topic.name
 
     def leader_of(self, topic: str, index: int) -> tuple[int, int]:
-        """(leader, leader epoch) by the newest metadata; -1 for what is not known."""
+        """(leader, leader epoch) by the newest metadata; -1 for what is not known, or not any more."""
         registration = self.image.partition(topic, index)
-        return (-1, -1) if registration is None else (registration.leader, registration.leader_epoch)
+        if registration is None or self.may_have_lost(registration):
+            return -1, -1
+        return registration.leader, registration.leader_epoch
+
+    def may_have_lost(self, partition: PartitionImage) -> bool:
+        """Whether the metadata names this broker the leader, but is too old to be believed: the lease is over, so that
+        another may have been elected."""
+        return self._is_fenced and partition.leader == self.node_id and len(partition.replicas) > 1
 
     def all_partitions(self) -> list[Partition]:
         return [partition for hosted in self.topics.values() for partition in hosted.partitions.values()]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 from uuid import UUID
 
 import pytest
-from tests.support.admin import AdminBroker, an_admin_broker
+from tests.support.admin import AdminBroker, LeasedReplicas, an_admin_broker
 from tests.support.cluster import a_broker
 
 from pybroker_protocol.errors import ErrorCode
@@ -18,6 +19,7 @@ from pybroker_protocol.messages import (
     MetadataResponse,
 )
 from pybroker_server.controller.topics import NewTopic
+from pybroker_server.handlers.request import CloseConnection
 from pybroker_server.metadata.image import Endpoint, PartitionImage
 from pybroker_server.metadata.keys import encode_broker, encode_partition, partition_key
 from pybroker_server.metadata.store import Put
@@ -285,3 +287,16 @@ async def test_describe_topic_partitions_in_pages() -> None:
         answer = await broker.ask(0, topic_page("a"))
         assert answer.topics[0].topic_authorized_operations == ALL_ON_TOPIC
         assert answer.topics[0].partitions[0].eligible_leader_replicas == []
+
+
+async def test_a_broker_whose_lease_is_over_does_not_name_itself() -> None:
+    async with an_admin_broker(brokers=(1, 2)) as broker:
+        await create(broker, NewTopic("two", 2, 2), NewTopic("one", 2, 1))
+        cast(LeasedReplicas, broker.services.replicas).lease_is_over = True
+        with pytest.raises(CloseConnection):
+            await broker.ask(12, MetadataRequest(topics=None))
+        answer = await broker.ask(12, MetadataRequest(topics=named("one")))
+        assert {partition.leader_id for partition in answer.topics[0].partitions} == {1, 2}
+        described = await broker.ask(0, DescribeTopicPartitionsRequest(topics=[], response_partition_limit=100))
+        leaders = {p.leader_id for topic in described.topics if topic.name == "two" for p in topic.partitions}
+        assert leaders == {-1, 2}
