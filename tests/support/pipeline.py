@@ -38,7 +38,7 @@ WORKERS = {
     "aiokafka": "tests.support.pipeline_worker_aiokafka",
     "kafka-python": "tests.support.pipeline_worker_kafka_python",
 }
-PATIENT = {"reconnect.backoff.max.ms": 200, "metadata.recovery.strategy": "none"}
+PATIENT = {"socket.timeout.ms": 10_000, "reconnect.backoff.max.ms": 200, "metadata.recovery.strategy": "none"}
 
 
 class Worker:

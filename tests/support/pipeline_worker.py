@@ -21,6 +21,8 @@ import confluent_kafka
 GROUP: Final = "pipeline"
 BATCH: Final = int(os.environ.get("PIPELINE_BATCH", "20"))
 TIMEOUT_S: Final = 60
+REQUEST_TIMEOUT_MS: Final = 10_000
+"""Of the clients that notice by nothing else that a broker hangs."""
 ABORTED_SHARE: Final = 0.1
 HANGS_AFTER_S: Final = 20
 """librdkafka 2.16 lets go of a broker that leaves the metadata, but keeps it as the coordinator that a group had: the

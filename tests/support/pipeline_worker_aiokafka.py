@@ -12,14 +12,25 @@ import sys
 from typing import Any
 
 import aiokafka
-from tests.support.pipeline_worker import ABORTED_SHARE, BATCH, GROUP, TIMEOUT_S, Tally, own_partitions
+from tests.support.pipeline_worker import (
+    ABORTED_SHARE,
+    BATCH,
+    GROUP,
+    REQUEST_TIMEOUT_MS,
+    TIMEOUT_S,
+    Tally,
+    own_partitions,
+)
 
 
 async def work(bootstrap: str, name: str, source: str, targets: list[str], chance: random.Random) -> None:
     """Until it must be made anew, which ends what is open: raises KafkaError or TimeoutError."""
     tally = Tally()
     producer = aiokafka.AIOKafkaProducer(
-        bootstrap_servers=bootstrap, transactional_id=name, transaction_timeout_ms=60_000
+        bootstrap_servers=bootstrap,
+        transactional_id=name,
+        transaction_timeout_ms=60_000,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -27,6 +38,7 @@ async def work(bootstrap: str, name: str, source: str, targets: list[str], chanc
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     try:
         # First the producer: it ends what its last life left open, so that the positions are known.

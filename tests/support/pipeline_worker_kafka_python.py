@@ -10,7 +10,15 @@ import sys
 
 import kafka
 from kafka.structs import OffsetAndMetadata
-from tests.support.pipeline_worker import ABORTED_SHARE, BATCH, GROUP, TIMEOUT_S, Tally, own_partitions
+from tests.support.pipeline_worker import (
+    ABORTED_SHARE,
+    BATCH,
+    GROUP,
+    REQUEST_TIMEOUT_MS,
+    TIMEOUT_S,
+    Tally,
+    own_partitions,
+)
 
 
 def work(bootstrap: str, name: str, source: str, targets: list[str], chance: random.Random) -> None:
@@ -18,7 +26,11 @@ def work(bootstrap: str, name: str, source: str, targets: list[str], chance: ran
     tally = Tally()
     # First the producer: it ends what its last life left open, so that the positions are known.
     producer = kafka.KafkaProducer(
-        bootstrap_servers=bootstrap, transactional_id=name, transaction_timeout_ms=60_000, linger_ms=0
+        bootstrap_servers=bootstrap,
+        transactional_id=name,
+        transaction_timeout_ms=60_000,
+        linger_ms=0,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     consumer = kafka.KafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -26,6 +38,7 @@ def work(bootstrap: str, name: str, source: str, targets: list[str], chance: ran
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     try:
         producer.init_transactions()
