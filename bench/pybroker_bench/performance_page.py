@@ -53,6 +53,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield from _row(row)
     yield from _growth(result)
     yield ""
+    yield "Where the time goes: [the load generator](bench.md#where-the-time-goes)."
+    yield ""
     yield "## Kafka's settings"
     yield ""
     yield "Those of `server.properties` that are not Kafka's defaults:"
@@ -95,7 +97,12 @@ def _aims(result: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]
     ours = result["growth"][OURS]
     base = ours[0]["round_trip_ms"]
     for step in ours[1:]:
-        yield f"round trip with {step['step']}, beside none", step["round_trip_ms"] / base, 1.2, False
+        yield (
+            f"round trip with {step['step'].removeprefix('and ')}, beside none",
+            step["round_trip_ms"] / base,
+            1.2,
+            False,
+        )
 
 
 def _start_and_memory(result: Mapping[str, Any]) -> Iterator[str]:
