@@ -225,7 +225,7 @@ async def test_an_unknown_topic_is_created_or_not_found(
 ) -> None:
     assert (await producer.send(a_name("auto"), b"v")).offset == 0
     with running_broker(tmp_path / "data", {"auto.create.topics.enable": "false"}) as broker:
-        async with Producer(broker.bootstrap, delivery_timeout=0.3) as impatient:
+        async with Producer(broker.bootstrap, delivery_timeout=1.5) as impatient:
             with pytest.raises(NotFound, match="topic missing does not exist") as caught:
                 await impatient.send("missing", b"v")
             assert caught.value.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION

@@ -91,6 +91,9 @@ def test_a_worker_that_is_killed_comes_back_and_all_end_with_the_supervisor(tmp_
 
 def test_workers_that_cannot_start_end_them_all(tmp_path: Path) -> None:
     with two_workers(tmp_path) as first:
+        # Else the second's node 2 may be there sooner, and the first is the one that ends.
+        admin = AdminClient({"bootstrap.servers": first.bootstrap, **QUIET})
+        wait_until(lambda: nodes(admin) == [1, 2])
         command = (sys.executable, "-m", "pybroker_server", "serve", "--workers", "2")
         second = BrokerProcess(tmp_path / "data", command=command)
         try:
