@@ -267,6 +267,8 @@ class ThreeReplicas(RuleBasedStateMachine):
         if node is not None:
             node.is_alive = False
             node.log.crash()
+            # What it knew of offsets that its log has lost dies with it; a start believes no more than there is.
+            node.state.high_watermark = min(node.state.high_watermark, node.log.log_end_offset)
             self.proposed = [entry for entry in self.proposed if entry[0] != node.node_id]
             del self.epochs[node.node_id]
             self.settle()
@@ -281,7 +283,7 @@ class ThreeReplicas(RuleBasedStateMachine):
         node.epoch += 10
         self.epochs[node.node_id] = node.epoch
         node.log.epochs.truncate_from_end(node.log.log_end_offset)
-        checkpoint = max(min(node.state.high_watermark, node.log.log_end_offset) - lost, 0)
+        checkpoint = max(node.state.high_watermark - lost, 0)
         node.state = self.new_state(node.node_id, checkpoint)
         self.settle(restarted=node.node_id)
         self.show(node)
