@@ -104,15 +104,15 @@ def test_a_deletion_of_records_is_answered_when_every_replica_has_let_go_of_them
     assert producer.flush(30) == 0
     leader = cluster.partitions("t")[0].leader
     admin = cluster.admin(leader)
-    hanging = cluster.brokers[leader % 3 + 1].pid
+    hanging = cluster.brokers[leader % 3 + 1]
 
     def delete(before: int) -> int:
         futures = admin.delete_records([TopicPartition("t", 0, before)], operation_timeout=1.0)
         return sum(future.result(timeout=30).low_watermark for future in futures.values())
 
     assert delete(3) == 3
-    os.kill(hanging, signal.SIGSTOP)
+    hanging.suspend()
     with pytest.raises(KafkaException, match="REQUEST_TIMED_OUT"):
         delete(7)
-    os.kill(hanging, signal.SIGCONT)
+    hanging.resume()
     assert delete(7) == 7

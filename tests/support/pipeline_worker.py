@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import confluent_kafka
@@ -23,6 +24,15 @@ BATCH: Final = int(os.environ.get("PIPELINE_BATCH", "20"))
 TIMEOUT_S: Final = 60
 REQUEST_TIMEOUT_MS: Final = 10_000
 """Of the clients that notice by nothing else that a broker hangs."""
+OWN_PRODUCER: Final[dict[str, Any]] = {"transaction_timeout_ms": 60_000, "request_timeout_ms": REQUEST_TIMEOUT_MS}
+OWN_CONSUMER: Final[dict[str, Any]] = {
+    "group_id": GROUP,
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "isolation_level": "read_committed",
+    "request_timeout_ms": REQUEST_TIMEOUT_MS,
+}
+"""Of the libraries whose workers have partitions of their own; both use these names."""
 ABORTED_SHARE: Final = 0.1
 HANGS_AFTER_S: Final = 20
 """librdkafka 2.16 lets go of a broker that leaves the metadata, but keeps it as the coordinator that a group had: the
@@ -33,10 +43,11 @@ class Tally:
     """A byte for every transaction that was committed, in the file PIPELINE_TALLY; one may be missing for each kill."""
 
     def __init__(self) -> None:
-        self._file = open(os.environ["PIPELINE_TALLY"], "ab", buffering=0)  # noqa: SIM115 - for life
+        self._path = Path(os.environ["PIPELINE_TALLY"])
 
     def add(self, count: int = 1) -> None:
-        self._file.write(b"." * count)
+        with self._path.open("ab") as file:
+            file.write(b"." * count)
 
 
 def own_partitions(name: str, *, partitions: int = 3, workers: int = 2) -> list[int]:

@@ -16,7 +16,8 @@ from tests.support.pipeline_worker import (
     ABORTED_SHARE,
     BATCH,
     GROUP,
-    REQUEST_TIMEOUT_MS,
+    OWN_CONSUMER,
+    OWN_PRODUCER,
     TIMEOUT_S,
     Tally,
     own_partitions,
@@ -26,20 +27,8 @@ from tests.support.pipeline_worker import (
 async def work(bootstrap: str, name: str, source: str, targets: list[str], chance: random.Random) -> None:
     """Until it must be made anew, which ends what is open: raises KafkaError or TimeoutError."""
     tally = Tally()
-    producer = aiokafka.AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
-        transactional_id=name,
-        transaction_timeout_ms=60_000,
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-    )
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-    )
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=name, **OWN_PRODUCER)
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=bootstrap, **OWN_CONSUMER)
     try:
         # First the producer: it ends what its last life left open, so that the positions are known.
         await producer.start()

@@ -14,7 +14,8 @@ from tests.support.pipeline_worker import (
     ABORTED_SHARE,
     BATCH,
     GROUP,
-    REQUEST_TIMEOUT_MS,
+    OWN_CONSUMER,
+    OWN_PRODUCER,
     TIMEOUT_S,
     Tally,
     own_partitions,
@@ -25,21 +26,8 @@ def work(bootstrap: str, name: str, source: str, targets: list[str], chance: ran
     """Until it must be made anew, which ends what is open: raises KafkaError."""
     tally = Tally()
     # First the producer: it ends what its last life left open, so that the positions are known.
-    producer = kafka.KafkaProducer(
-        bootstrap_servers=bootstrap,
-        transactional_id=name,
-        transaction_timeout_ms=60_000,
-        linger_ms=0,
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-    )
-    consumer = kafka.KafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-    )
+    producer = kafka.KafkaProducer(bootstrap_servers=bootstrap, transactional_id=name, linger_ms=0, **OWN_PRODUCER)
+    consumer = kafka.KafkaConsumer(bootstrap_servers=bootstrap, **OWN_CONSUMER)
     try:
         producer.init_transactions()
         consumer.assign([kafka.TopicPartition(source, number) for number in own_partitions(name)])
