@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,33 +209,14 @@ def suite(
 ) -> None:
     """LinkedIn's table of 2014, and record sizes; with --against pairwise, with ratios."""
     from pybroker_bench.cases import linkedin, replicated, sizes
-    from pybroker_bench.meter import machine
-    from pybroker_bench.suite import lines_of, result_of, run_cases
     from pybroker_bench.target import learn
 
     with target_broker(bootstrap, None, workers=workers) as (address, local):
         targets = [asyncio.run(learn("pybroker" if local else "A", address, local))]
         if against is not None:
             targets.append(asyncio.run(learn("B", against)))
-
-        def show_row(row: Any) -> None:
-            for line in lines_of(row, targets):
-                click.echo(line)
-
-        rows = run_cases(
-            [*linkedin(), *replicated(), *sizes()],
-            targets,
-            measure_target,
-            client=client,
-            rounds=rounds,
-            scale=scale,
-            warms_up=against is not None,
-            only=only,
-            on_case=show_row,
-        )
-    if json_path:
-        result = result_of(rows, targets, machine(), client, rounds, scale)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+        chosen = [*linkedin(), *replicated(), *sizes()]
+        measure_cases(chosen, targets, client, rounds, scale, only=only, json_path=json_path)
 
 
 @bench.command()
@@ -246,9 +227,7 @@ def suite(
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the result here.")
 def workers(workers: int, client: str, rounds: int, scale: float, json_path: str | None) -> None:
     """`pybroker serve --workers N` beside one worker, in turn: records/s and CPU of the brokers."""
-    from pybroker_bench.cases import workers as cases
-    from pybroker_bench.meter import machine
-    from pybroker_bench.suite import lines_of, result_of, run_cases
+    from pybroker_bench import cases
     from pybroker_bench.target import learn, local_pybroker
 
     with local_pybroker(workers=workers) as several, local_pybroker() as one:
@@ -256,21 +235,38 @@ def workers(workers: int, client: str, rounds: int, scale: float, json_path: str
             asyncio.run(learn(f"{workers} workers", several.bootstrap, several)),
             asyncio.run(learn("1 worker", one.bootstrap, one)),
         ]
+        measure_cases(cases.workers(), targets, client, rounds, scale, json_path=json_path)
 
-        def show_row(row: Any) -> None:
-            for line in lines_of(row, targets):
-                click.echo(line)
 
-        rows = run_cases(
-            cases(),
-            targets,
-            measure_target,
-            client=client,
-            rounds=rounds,
-            scale=scale,
-            warms_up=True,
-            on_case=show_row,
-        )
+def measure_cases(
+    chosen: Sequence[Any],
+    targets: list[Any],
+    client: str,
+    rounds: int,
+    scale: float,
+    *,
+    only: str = "",
+    json_path: str | None,
+) -> None:
+    """Runs the cases on every target in turn, tells each row when it is done, and writes the result down."""
+    from pybroker_bench.meter import machine
+    from pybroker_bench.suite import lines_of, result_of, run_cases
+
+    def show_row(row: Any) -> None:
+        for line in lines_of(row, targets):
+            click.echo(line)
+
+    rows = run_cases(
+        chosen,
+        targets,
+        measure_target,
+        client=client,
+        rounds=rounds,
+        scale=scale,
+        warms_up=len(targets) > 1,
+        only=only,
+        on_case=show_row,
+    )
     if json_path:
         result = result_of(rows, targets, machine(), client, rounds, scale)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")

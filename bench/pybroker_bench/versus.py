@@ -56,9 +56,9 @@ def versus(
         "scale": scale,
     }
     result["readiness_s"] = _readiness(jars, max(rounds, 3), say)
-    with _both(jars) as targets:
-        chosen = cases.aims() + ([*cases.linkedin(), *cases.sizes()] if tables else [])
-        rows = run_cases(
+
+    def run(chosen: list[Case], targets: list[Target]) -> list[Row]:
+        return run_cases(
             chosen,
             targets,
             measure,
@@ -69,6 +69,9 @@ def versus(
             only=only,
             on_case=lambda row: _say_all(say, row, targets),
         )
+
+    with _both(jars) as targets:
+        rows = run(cases.aims() + ([*cases.linkedin(), *cases.sizes()] if tables else []), targets)
         rows.append(_tools(jars, targets, rounds, int(_TOOL_RECORDS * scale)))
         _say_all(say, rows[-1], targets)
         result["rows"] = [row.to_json(targets) for row in rows]
@@ -77,17 +80,7 @@ def versus(
         say(f"peak memory: {result['peak_rss_bytes']}")
     if not only:
         with _both(jars, brokers=3) as targets:
-            rows = run_cases(
-                cases.replicated(),
-                targets,
-                measure,
-                client=CLIENT,
-                rounds=rounds,
-                scale=scale,
-                warms_up=True,
-                on_case=lambda row: _say_all(say, row, targets),
-            )
-            result["rows"] += [row.to_json(targets) for row in rows]
+            result["rows"] += [row.to_json(targets) for row in run(cases.replicated(), targets)]
     with _both(jars) as targets:
         result["growth"] = {}
         for target in targets:
