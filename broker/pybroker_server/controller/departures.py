@@ -10,6 +10,7 @@ and of the old one's disappearance in one answer may take the partition away fro
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -36,7 +37,7 @@ class Departures:
         self._missed: dict[int, tuple[int, int]] = {}
         """By node id: the broker epoch whose connection was lost, and until when (monotonic) answers wait for it."""
         self._listed_until_ms: dict[int, int] = {}
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[Callable[[], None]] = deque()
         self._timer: TimerHandle | None = None
         self._peers: Peers | None = None
         publisher.subscribe(self._on_image)
@@ -114,9 +115,15 @@ class Departures:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, []
-        for done in waiting:
-            done()
+        waiting, self._waiting = self._waiting, deque()
+        try:
+            while waiting:
+                waiting.popleft()()
+        finally:
+            # One that fails is a bug and climbs to the loop; the others must not wait for ever because of it.
+            if waiting:
+                self._waiting.extendleft(reversed(waiting))
+                self._timers.call_soon(self._release)
 
     def _arm(self) -> None:
         if self._timer is None:

@@ -105,7 +105,11 @@ class _Deletion(DelayedProduce):
                 result.error_code = error.code
                 continue
             result.low_watermark = partition.low_watermark
-            if result.low_watermark < required:
+            if result.low_watermark >= required:
+                continue
+            if self._replicas.purgatory.is_full:
+                result.error_code = ErrorCode.REQUEST_TIMED_OUT
+            else:
                 self.add((result, partition), required, self._replicas.deletions_of(partition))
         if not self.waits or self.pending.abandoned:
             self._answer()

@@ -23,7 +23,7 @@ from pybroker_server.handlers.partition_views import (
 from pybroker_server.handlers.registry import handles
 from pybroker_server.handlers.request import RequestContext
 from pybroker_server.handlers.services import Services
-from pybroker_server.metadata.image import PartitionImage, TopicImage
+from pybroker_server.metadata.image import NO_LEADER, PartitionImage, TopicImage
 
 Topic = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
 Partition = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition
@@ -61,7 +61,7 @@ class _Page:
     def __init__(self, services: Services, reachable: dict[int, ReachableBroker], limit: int) -> None:
         self.topics: list[Topic] = []
         self.next_cursor: Cursor | None = None
-        self._services = services
+        self._replicas = services.replicas
         self._image = services.metadata.image
         self._reachable = reachable
         self._room = limit
@@ -93,7 +93,9 @@ class _Page:
         )
 
     def _partition(self, partition: PartitionImage) -> Partition:
-        leader, code = leader_and_error(self._services, partition, self._reachable)
+        leader, code = NO_LEADER, ErrorCode.LEADER_NOT_AVAILABLE
+        if not self._replicas.may_have_lost(partition):
+            leader, code = leader_and_error(partition, self._reachable, self._image.brokers)
         return Partition(
             error_code=code,
             partition_index=partition.index,

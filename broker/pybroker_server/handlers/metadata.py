@@ -54,17 +54,18 @@ def handle_metadata(
     services: Services, context: RequestContext, request: MetadataRequest
 ) -> MetadataResponse | Pending[MetadataResponse]:
     pending: Pending[Any] = Pending()
-    if services.departures.wait(lambda: pending.complete(_answer(services, context, request))):
-        return pending
-    answer = _answer(services, context, request)
-    if isinstance(answer, CloseConnection):
-        raise answer
-    return answer
+
+    def answer_later() -> None:
+        try:
+            pending.complete(_answer(services, context, request))
+        except CloseConnection as close:
+            pending.complete(close)
+
+    return pending if services.departures.wait(answer_later) else _answer(services, context, request)
 
 
-def _answer(
-    services: Services, context: RequestContext, request: MetadataRequest
-) -> MetadataResponse | CloseConnection:
+def _answer(services: Services, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
+    """Raises CloseConnection."""
     version, image = context.api_version, services.metadata.image
     asked = request.topics
     if _is_malformed(version, asked):
@@ -81,8 +82,6 @@ def _answer(
         topics, missing = view.topics_by_name(names)
         if missing and request.allow_auto_topic_creation and services.config.auto_create_topics_enable:
             services.controller.auto_create_topics(missing, services.config)
-    if view.is_out_of_date:
-        return CloseConnection("metadata of partitions that this broker led until its lease ended")
     return MetadataResponse(
         brokers=[
             MetadataResponse.MetadataResponseBroker(
@@ -119,14 +118,12 @@ def _refused(request: MetadataRequest) -> MetadataResponse:
 
 
 class _View:
-    """Topics of one image as one request is to see them."""
+    """Topics of one image as one request is to see them. Raises CloseConnection: see the head of this file."""
 
     def __init__(
         self, services: Services, reachable: dict[int, ReachableBroker], version: int, operations: int
     ) -> None:
-        self.is_out_of_date = False
-        """Whether a partition was asked for that another broker may lead by now."""
-        self._services = services
+        self._replicas = services.replicas
         self._image = services.metadata.image
         self._reachable = reachable
         self._version = version
@@ -178,9 +175,11 @@ class _View:
 
     def _partition(self, partition: PartitionImage) -> Partition:
         reachable = self._reachable
-        if self._services.replicas.may_have_lost(partition):
-            self.is_out_of_date = True
-        leader, code = leader_and_error(self._services, partition, reachable, knows_listener_errors=self._version >= 6)
+        if self._replicas.may_have_lost(partition):
+            raise CloseConnection("metadata of a partition that this broker led until its lease ended")
+        leader, code = leader_and_error(
+            partition, reachable, self._image.brokers, knows_listener_errors=self._version >= 6
+        )
         replicas, isr = list(partition.replicas), list(partition.isr)
         if self._version == 0:
             # Version 0 clients take every id for a broker that they were told of.

@@ -7,7 +7,7 @@ topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pybroker_protocol.errors import ErrorCode
@@ -59,20 +59,13 @@ def controller_for(services: Services, reachable: Iterable[int]) -> int:
 
 
 def leader_and_error(
-    services: Services,
     partition: PartitionImage,
     reachable: dict[int, ReachableBroker],
+    brokers: Mapping[int, BrokerImage],
     *,
     knows_listener_errors: bool = True,
 ) -> tuple[int, ErrorCode]:
-    """The leader as the client may use it, and the partition's error.
-
-    A broker without a lease does not name itself: a client that can reach it, and believes it, would ask it again and
-    again while another leads.
-    """
-    brokers = services.metadata.image.brokers
-    if services.replicas.may_have_lost(partition):
-        return NO_LEADER, ErrorCode.LEADER_NOT_AVAILABLE
+    """The leader as the client may use it, and the partition's error. `brokers`: all that are registered."""
     if partition.leader in reachable:
         return partition.leader, ErrorCode.NONE
     leader = brokers.get(partition.leader)

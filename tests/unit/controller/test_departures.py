@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from tests.support.cluster import Cluster, a_cluster
 from tests.support.manual_time import ManualTime
 
@@ -144,3 +145,21 @@ async def test_a_broker_that_is_back_is_listed_as_itself() -> None:
         await die(cluster, 2)
         await cluster.add_brokers(2)
         assert departures.still_listed() == []
+
+
+async def test_one_answer_that_fails_does_not_keep_the_others() -> None:
+    time = ManualTime()
+    async with a_cluster(time=time) as cluster:
+        departures, peers = await watched(cluster)
+        answered: list[str] = []
+
+        def fail() -> None:
+            raise RuntimeError("a bug")
+
+        peers.lose(2)
+        assert departures.wait(fail)
+        assert departures.wait(lambda: answered.append("waited"))
+        with pytest.raises(RuntimeError):
+            peers.reach(2)
+        time.advance_ms(0)
+        assert answered == ["waited"]
