@@ -1,7 +1,6 @@
 """An exactly-once pipeline through kill -9 and pauses of brokers and workers: every record once, in both its targets.
 
-`PYBROKER_TXN_KILLS` says how often something is killed or paused, `PYBROKER_TXN_COUNT` how many transactions a client
-library commits while faults go on.
+`PYBROKER_TXN_KILLS` says how often something is killed or paused.
 """
 
 from __future__ import annotations
@@ -9,22 +8,18 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.broker_cluster import BrokerCluster, broker_cluster
-from tests.support.broker_process import BrokerProcess, running_broker
-from tests.support.pipeline import SETTINGS, WORKERS, Pipeline, make_topics
+from tests.support.broker_cluster import broker_cluster
+from tests.support.broker_process import running_broker
+from tests.support.pipeline import SETTINGS, WORKERS, Pipeline, make_topics, python_worker
+from tests.support.small_transactions import commit_under_faults, kill
 
 pytestmark = pytest.mark.campaign
 
-COUNT = int(os.environ.get("PYBROKER_TXN_COUNT", "300"))
 KILLS = int(os.environ.get("PYBROKER_TXN_KILLS", "3"))
-SHORT_LEASES = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
-PAUSE_S = 3.5
-COUNT_PER_FAULT = 60
 
 
 def run(pipeline: Pipeline, faults: list[Callable[[], None]], chance: random.Random) -> None:
@@ -68,45 +63,4 @@ def test_every_record_comes_out_once_on_a_cluster_whose_brokers_die_in_turn(tmp_
 
 @pytest.mark.parametrize("library", list(WORKERS))
 def test_small_transactions_while_brokers_and_workers_are_killed_and_paused(tmp_path: Path, library: str) -> None:
-    chance = random.Random(library)
-    settings = {**SETTINGS, "min.insync.replicas": "2", "transaction.state.log.min.isr": "2", **SHORT_LEASES}
-    with broker_cluster(tmp_path, 3, settings) as cluster:
-        cluster.wait_for_nodes(1, 2, 3)
-        make_topics(cluster.bootstrap, replicas=3)
-        pipeline = Pipeline(cluster.bootstrap, tmp_path, "consumer", library=library, batch=3)
-        faults: dict[str, Callable[[], None]] = {
-            "broker killed": lambda: kill(cluster, chance.randint(1, 3), pipeline),
-            "broker paused": lambda: pause(cluster, chance.randint(1, 3), pipeline),
-            "worker killed": lambda: chance.choice(pipeline.workers).kill(),
-            "worker paused": lambda: chance.choice(pipeline.workers).pause(),
-        }
-        done: Counter[str] = Counter()
-        try:
-            while pipeline.transactions < COUNT:
-                pipeline.wait_for_transactions(chance.randint(1, 2 * COUNT_PER_FAULT))
-                name = chance.choice(list(faults))
-                faults[name]()
-                done[name] += 1
-            pipeline.finish()
-        finally:
-            print(f"{library}: {pipeline.transactions} transactions, {dict(done)}")
-            pipeline.close()
-
-
-def pause(cluster: BrokerCluster, node_id: int, pipeline: Pipeline) -> None:
-    """For longer than its lease: when it wakes up it leads nothing any more."""
-    broker = cluster.brokers[node_id]
-    broker.suspend()
-    try:
-        pipeline.reader.wait_for(20)
-        time.sleep(PAUSE_S)
-    finally:
-        broker.resume()
-
-
-def kill(cluster: BrokerCluster, node_id: int, pipeline: Pipeline) -> None:
-    """The others go on without it; then it comes back."""
-    broker: BrokerProcess = cluster.brokers[node_id]
-    broker.kill()
-    pipeline.reader.wait_for(20)
-    broker.start()
+    commit_under_faults(tmp_path, library, python_worker(library))

@@ -18,6 +18,7 @@ from tests.oracle.vocabulary import create, list_offsets, produce
 from tests.support.broker_cluster import broker_cluster
 from tests.support.broker_process import BrokerProcess, running_broker
 from tests.support.sdk import a_name
+from tests.support.small_transactions import commit_under_faults
 from tests.support.transactional_clients import READ_COMMITTED, STEPS, Confluent
 
 pytestmark = pytest.mark.java
@@ -92,6 +93,10 @@ def test_the_same_where_coordinators_and_leaders_are_on_other_brokers(tmp_path: 
             assert out.stdout.split() == ["fenced", "done"]
             broker = cluster.brokers[cluster.partitions(name)[0].leader]
             assert read(broker, name) == [b"0 a", b"0 b", b"2 a", b"2 b", b"of the successor"]
+
+
+def test_small_transactions_while_brokers_and_workers_are_killed_and_paused(tmp_path: Path) -> None:
+    commit_under_faults(tmp_path, "java", compiled("PipelineWorker", tmp_path))
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import confluent_kafka
@@ -38,15 +38,22 @@ WORKERS = {
     "aiokafka": "tests.support.pipeline_worker_aiokafka",
     "kafka-python": "tests.support.pipeline_worker_kafka_python",
 }
+"""The modules of the workers in Python."""
 PATIENT = {"socket.timeout.ms": 10_000, "reconnect.backoff.max.ms": 200, "metadata.recovery.strategy": "none"}
+
+
+def python_worker(library: str) -> list[str]:
+    """The program that works with this client library."""
+    return [sys.executable, "-m", WORKERS[library]]
 
 
 class Worker:
     """A process that is started again when it was killed."""
 
-    def __init__(self, bootstrap: str, folder: Path, protocol: str, number: int, library: str, batch: int) -> None:
-        self._command = [sys.executable, "-m", WORKERS[library], bootstrap, protocol]
-        self._command += [f"worker-{number}", SOURCE, ",".join(TARGETS)]
+    def __init__(
+        self, program: Sequence[str], bootstrap: str, folder: Path, protocol: str, number: int, batch: int
+    ) -> None:
+        self._command = [*program, bootstrap, protocol, f"worker-{number}", SOURCE, ",".join(TARGETS)]
         self._log = (folder / f"worker-{number}.log").open("ab")
         self._tally = folder / f"worker-{number}.tally"
         self._environment = os.environ | {"PIPELINE_TALLY": str(self._tally), "PIPELINE_BATCH": str(batch)}
@@ -181,13 +188,15 @@ class Pipeline:
         protocol: str,
         workers: int = 2,
         *,
-        library: str = "confluent-kafka",
+        program: Sequence[str] = (),
         batch: int = 20,
     ) -> None:
+        """`program`: see `pipeline_worker.py`, which it is by default. `batch`: records of a transaction at most."""
         self._bootstrap = bootstrap
         self.reader = Reader(bootstrap)
         self._load = Load(bootstrap, lambda sent: sent > self.reader.count // len(TARGETS) + BACKLOG_MAX)
-        self.workers = [Worker(bootstrap, folder, protocol, number, library, batch) for number in range(workers)]
+        program = program or python_worker("confluent-kafka")
+        self.workers = [Worker(program, bootstrap, folder, protocol, number, batch) for number in range(workers)]
 
     def wait_for_transactions(self, wanted: int) -> None:
         """Until this many more were committed."""
