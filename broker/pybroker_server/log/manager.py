@@ -10,6 +10,7 @@ Start: `claim` (whose data is this?), `load` once topics and their configuration
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -71,6 +72,9 @@ class LogManager:
         """Up to where logs were compacted."""
         self._on_failure: DirectoryFailed = lambda partitions: None
         self._checkpointing = asyncio.Lock()
+        self._writing = threading.Lock()
+        """Checkpoint files are written from several threads: no older state may follow a newer one, which says that a
+        log was truncated, and no two writers may share the temporary file."""
         """One checkpoint of a log at a time: two would write the same files."""
         self.removal = Removal(runtime.disk, runtime.blocking, runtime.timers)
         self.directories = [LogDirectory(runtime.disk, path) for path in paths]
@@ -358,27 +362,32 @@ class LogManager:
                 by_directory[id(directory)][key] = offset
         return [(directory, by_directory[id(directory)]) for directory in self.directories if directory.is_online]
 
+    def _write_checkpoints(
+        self,
+        write: Callable[[LogDirectory, dict[TopicPartition, int]], None],
+        offset_of: Callable[[PartitionLog], int | None],
+    ) -> None:
+        with self._writing:
+            for directory, offsets in self._offsets_by_directory(offset_of):
+                write(directory, offsets)
+
     def write_log_start_offsets(self) -> None:
         """Writes down log starts above their first segment's. Blocks. Raises OSError."""
-        for directory, offsets in self._offsets_by_directory(_raised_log_start):
-            directory.write_log_starts(offsets)
+        self._write_checkpoints(LogDirectory.write_log_starts, _raised_log_start)
 
     def write_recovery_points(self) -> None:
         """Blocks. Raises OSError."""
-        for directory, offsets in self._offsets_by_directory(lambda log: log.recovery_point):
-            directory.write_recovery_points(offsets)
+        self._write_checkpoints(LogDirectory.write_recovery_points, lambda log: log.recovery_point)
 
     def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
         """Blocks. Raises OSError."""
-        for directory, offsets in self._offsets_by_directory(
-            lambda log: high_watermarks.get((log.topic, log.partition))
-        ):
-            directory.write_high_watermarks(offsets)
+        self._write_checkpoints(
+            LogDirectory.write_high_watermarks, lambda log: high_watermarks.get((log.topic, log.partition))
+        )
 
     def write_cleaned_offsets(self) -> None:
         """Blocks. Raises OSError."""
-        for directory, offsets in self._offsets_by_directory(self.cleaned_offset):
-            directory.write_cleaned_offsets(offsets)
+        self._write_checkpoints(LogDirectory.write_cleaned_offsets, self.cleaned_offset)
 
     async def checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         """Gets these logs onto the device with all that recovery needs, and moves their recovery points."""

@@ -6,6 +6,8 @@ R12). The file may lag behind by seconds: it is a net, not a promise.
 
 from __future__ import annotations
 
+import threading
+
 from pybroker_server.metadata.image import MetadataImage
 from pybroker_server.runtime.ports import Disk
 from pybroker_server.runtime.runtime import Runtime
@@ -36,6 +38,8 @@ class SeenRevision:
         self._revision = 0
         self._is_scheduled = False
         self._is_closed = False
+        self._writing = threading.Lock()
+        """The last write may meet one that is under way, and they share the temporary file."""
 
     def on_image(self, old: MetadataImage, new: MetadataImage) -> None:
         self._revision = new.revision
@@ -45,7 +49,8 @@ class SeenRevision:
 
     def write(self) -> None:
         """Blocks. Raises OSError."""
-        self._runtime.disk.write_atomic(self._path, f"{self._revision}\n".encode())
+        with self._writing:
+            self._runtime.disk.write_atomic(self._path, f"{self._revision}\n".encode())
 
     def close(self) -> None:
         """No write begins after this; the caller makes the last one."""

@@ -177,3 +177,13 @@ async def test_log_starts_are_written_where_they_say_more_than_the_segments(tmp_
         log.delete_records_before(1)
         manager.write_log_start_offsets()
         assert manager.directories[0].read_log_starts() == {("t", 1): 1}
+
+
+async def test_checkpoints_that_are_written_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+    async with manager_of(tmp_path / "a") as manager:
+        log = manager.create("t", 0, TOPIC_ID, SMALL)
+        [directory] = manager.directories
+        for _ in range(50):
+            log.recovery_point += 1
+            await asyncio.gather(*(asyncio.to_thread(manager.write_recovery_points) for _ in range(4)))
+            assert directory.read_recovery_points() == {("t", 0): log.recovery_point}
