@@ -159,6 +159,7 @@ class Confluent:
                 "isolation.level": isolation,
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
             }
         )
         consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])

@@ -88,18 +88,27 @@ class Housekeeper:
     async def apply_retention(self) -> None:
         """Deletes segments that are too old or too much."""
         high_watermarks = self._high_watermarks()
-        now_wall_ms = self._runtime.clock.wall_ms()
+        waiting: list[PartitionLog] = []
         for number, log in enumerate(self._logs.all_logs()):
-            high_watermark = high_watermarks.get((log.topic, log.partition))
-            # One whose segments are being replaced has its turn next time.
-            is_open = high_watermark is not None and self._logs.get(log.topic, log.partition) is log
-            if high_watermark is not None and is_open and not log.is_swapping:
-                self._retain(log, high_watermark, now_wall_ms)
+            if self._retain(log, high_watermarks):
+                waiting.append(log)
             if number % _LOGS_PER_TURN == 0:
                 await asyncio.sleep(0)
+        # What a start would learn of producers from the records (sequences, open transactions) must be in a snapshot
+        # on the device before they go.
+        await self._logs.checkpoint(waiting)
+        for log in waiting:
+            self._retain(log, high_watermarks)
 
-    def _retain(self, log: PartitionLog, high_watermark: int, now_wall_ms: int) -> None:
-        count = count_deletable(
+    def _retain(self, log: PartitionLog, high_watermarks: Mapping[TopicPartition, int]) -> bool:
+        """Whether there are more to go, which lie above the recovery point."""
+        high_watermark = high_watermarks.get((log.topic, log.partition))
+        # One whose segments are being replaced has its turn next time.
+        is_open = high_watermark is not None and self._logs.get(log.topic, log.partition) is log
+        if high_watermark is None or not is_open or log.is_swapping:
+            return False
+        now_wall_ms = self._runtime.clock.wall_ms()
+        wanted = count_deletable(
             log.segments,
             log.config,
             log_start_offset=log.log_start_offset,
@@ -108,14 +117,20 @@ class Housekeeper:
             now_wall_ms=now_wall_ms,
             modified_ms=self._modified_ms,
         )
-        if not count:
-            return
         try:
-            if count == len(log.segments):
+            if wanted == len(log.segments):
                 log.roll(now_wall_ms)
         except OSError as error:
             self._logs.on_flush_failure(log, error)
-            return
+            return False
+        count = wanted
+        while count and log.segments[count].base_offset > log.recovery_point:
+            count -= 1
+        if count:
+            self._drop(log, count)
+        return count < wanted
+
+    def _drop(self, log: PartitionLog, count: int) -> None:
         dropped = log.drop_segments(count)
         _logger.info(
             "segments_deleted",

@@ -165,7 +165,7 @@ class _Loader:
     def load(self, log_start_offset: int) -> None:
         bases = self._clear_up()
         self._read_epochs(is_empty=not bases)
-        self._read_snapshot()
+        self._read_snapshot(bases)
         self.end_offset = bases[0] if bases else 0
         for number, base in enumerate(bases):
             if not self._open_segment(base, bases[number + 1 :]):
@@ -235,9 +235,13 @@ class _Loader:
         self.epochs.truncate_from_end(self._trusted_below)
         self._scan_from = LONG_MAX
 
-    def _read_snapshot(self) -> None:
-        """Takes the newest usable producer snapshot below the trusted offset."""
-        offsets = sorted(offset for offset in self._snapshot_offsets() if offset <= self._trusted_below)
+    def _read_snapshot(self, bases: list[int]) -> None:
+        """Takes the newest usable producer snapshot below the trusted offset, or at the first segment.
+
+        Retention took what lies before that, and not before the snapshot was on the device: nothing else tells of it.
+        """
+        trusted_below = max(self._trusted_below, bases[0] if bases else 0)
+        offsets = sorted(offset for offset in self._snapshot_offsets() if offset <= trusted_below)
         for offset in reversed(offsets):
             name = segment_file(offset, SNAPSHOT_SUFFIX)
             try:

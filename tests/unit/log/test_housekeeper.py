@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.compaction import CompactedLogs, compacted_logs
 from tests.support.dying_disk import DyingDisk
-from tests.support.partition_logs import put
+from tests.support.partition_logs import put, reload
 
 from pybroker_server.config.views import broker_config
 from pybroker_server.log.checkpoints import TopicPartition
@@ -94,6 +95,24 @@ async def test_a_log_whose_segments_are_being_replaced_has_its_turn_later(tmp_pa
         h.logs.log.is_swapping = False
         await h.keeper.apply_retention()
         assert h.logs.log.log_start_offset == 4
+
+
+@pytest.mark.parametrize("recovery_point", [None, 0])
+async def test_a_crash_forgets_nothing_of_producers_whose_records_retention_took(
+    tmp_path: Path, recovery_point: int | None
+) -> None:
+    """Be the recovery point written down (None) or not."""
+    async with house(tmp_path) as h:
+        log = h.logs.create(LogConfig(retention_ms=1000))
+        put(log, producer=(1, 0, 0), transactional=True, timestamp=h.logs.time.wall_ms())
+        put(log, producer=(2, 0, 0), timestamp=h.logs.time.wall_ms())
+        h.logs.time.advance_ms(1001)
+        await h.keeper.apply_retention()
+        assert log.log_start_offset == 2
+        put(log, producer=(2, 0, 1))
+        again = reload(log, recovery_point=recovery_point)
+        assert again.producer_state.ongoing_transactions == {0: 1}
+        assert put(again, producer=(2, 0, 1)).duplicate
 
 
 async def test_checkpoints_are_written(tmp_path: Path) -> None:
