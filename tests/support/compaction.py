@@ -122,7 +122,7 @@ class CompactedLogs:
     async def flush(self) -> None:
         """What a checkpoint does: everything there is on the device."""
         await self.manager.checkpoint(self.manager.all_logs())
-        await self.runtime.blocking.run(self.manager.write_recovery_points)
+        await self.manager.write_recovery_points()
 
     def configure(self, **changes: Any) -> None:
         self.log.update_config(replace(self.log.config, **changes))

@@ -208,7 +208,7 @@ class Cleaner:
 
     async def _write_checkpoint(self) -> None:
         try:
-            await self._runtime.blocking.run(self._logs.write_cleaned_offsets)
+            await self._logs.write_cleaned_offsets()
         except OSError as error:
             # What was compacted is compacted once more.
             _logger.warning("checkpoint_not_written", error=str(error))

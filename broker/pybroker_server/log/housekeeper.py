@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.log.checkpoints import TopicPartition
@@ -147,7 +146,7 @@ class Housekeeper:
     async def checkpoint(self) -> None:
         """Moves recovery points: what comes after them is read at the next start, unless it is a clean one."""
         await self._logs.checkpoint(self._logs.all_logs())
-        await self._write(self._logs.write_recovery_points)
+        await self._write(self._logs.write_recovery_points())
 
     async def write_log_starts(self) -> None:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,11 +161,11 @@ class Housekeeper:
         await written
 
     async def write_high_watermarks(self) -> None:
-        await self._write(partial(self._logs.write_high_watermarks, dict(self._high_watermarks())))
+        await self._write(self._logs.write_high_watermarks(dict(self._high_watermarks())))
 
-    async def _write(self, work: Callable[[], None]) -> None:
+    async def _write(self, written: Awaitable[None]) -> None:
         try:
-            await self._runtime.blocking.run(work)
+            await written
         except OSError as error:
             # Nothing is lost by a checkpoint that is out of date; a device that is broken shows with the next flush.
             _logger.warning("checkpoint_not_written", error=str(error))

@@ -10,7 +10,6 @@ Start: `claim` (whose data is this?), `load` once topics and their configuration
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,9 +71,9 @@ class LogManager:
         """Up to where logs were compacted."""
         self._on_failure: DirectoryFailed = lambda partitions: None
         self._checkpointing = asyncio.Lock()
-        self._writing = threading.Lock()
-        """Checkpoint files are written from several threads: no older state may follow a newer one, which says that a
-        log was truncated, and no two writers may share the temporary file."""
+        self._writing = asyncio.Lock()
+        """Of checkpoint files: no older state may follow a newer one (which says that a log was truncated), and no two
+        writers may share the temporary file. Log starts have one writer, see `replica/log_starts.py`."""
         """One checkpoint of a log at a time: two would write the same files."""
         self.removal = Removal(runtime.disk, runtime.blocking, runtime.timers)
         self.directories = [LogDirectory(runtime.disk, path) for path in paths]
@@ -283,7 +282,7 @@ class LogManager:
             try:
                 if log.recovery_point > offset:
                     log.recovery_point = offset
-                    await self._runtime.blocking.run(self.write_recovery_points)
+                    await self.write_recovery_points()
                 if self._logs.get(key) is not log or log.is_swapping:
                     return None
                 return await self._cut(log, offset, make)
@@ -362,32 +361,39 @@ class LogManager:
                 by_directory[id(directory)][key] = offset
         return [(directory, by_directory[id(directory)]) for directory in self.directories if directory.is_online]
 
-    def _write_checkpoints(
-        self,
-        write: Callable[[LogDirectory, dict[TopicPartition, int]], None],
-        offset_of: Callable[[PartitionLog], int | None],
-    ) -> None:
-        with self._writing:
-            for directory, offsets in self._offsets_by_directory(offset_of):
-                write(directory, offsets)
-
     def write_log_start_offsets(self) -> None:
         """Writes down log starts above their first segment's. Blocks. Raises OSError."""
-        self._write_checkpoints(LogDirectory.write_log_starts, _raised_log_start)
+        for directory, offsets in self._offsets_by_directory(_raised_log_start):
+            directory.write_log_starts(offsets)
 
-    def write_recovery_points(self) -> None:
-        """Blocks. Raises OSError."""
-        self._write_checkpoints(LogDirectory.write_recovery_points, lambda log: log.recovery_point)
+    async def write_recovery_points(self) -> None:
+        """Raises OSError."""
+        async with self._writing:
+            await self._runtime.blocking.run(self._write_recovery_points)
 
-    def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
-        """Blocks. Raises OSError."""
-        self._write_checkpoints(
-            LogDirectory.write_high_watermarks, lambda log: high_watermarks.get((log.topic, log.partition))
-        )
+    def _write_recovery_points(self) -> None:
+        for directory, offsets in self._offsets_by_directory(lambda log: log.recovery_point):
+            directory.write_recovery_points(offsets)
 
-    def write_cleaned_offsets(self) -> None:
-        """Blocks. Raises OSError."""
-        self._write_checkpoints(LogDirectory.write_cleaned_offsets, self.cleaned_offset)
+    async def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
+        """Raises OSError."""
+        async with self._writing:
+            await self._runtime.blocking.run(partial(self._write_high_watermarks, high_watermarks))
+
+    def _write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
+        for directory, offsets in self._offsets_by_directory(
+            lambda log: high_watermarks.get((log.topic, log.partition))
+        ):
+            directory.write_high_watermarks(offsets)
+
+    async def write_cleaned_offsets(self) -> None:
+        """Raises OSError."""
+        async with self._writing:
+            await self._runtime.blocking.run(self._write_cleaned_offsets)
+
+    def _write_cleaned_offsets(self) -> None:
+        for directory, offsets in self._offsets_by_directory(self.cleaned_offset):
+            directory.write_cleaned_offsets(offsets)
 
     async def checkpoint(self, logs: Iterable[PartitionLog]) -> None:
         """Gets these logs onto the device with all that recovery needs, and moves their recovery points."""
@@ -417,14 +423,15 @@ class LogManager:
         self.removal.close()
         if is_clean:
             await self.checkpoint(self.all_logs())
-            await self._runtime.blocking.run(partial(self._write_last, high_watermarks, broker_epoch))
+            async with self._writing:
+                await self._runtime.blocking.run(partial(self._write_last, high_watermarks, broker_epoch))
         for log in self._logs.values():
             log.close()
 
     def _write_last(self, high_watermarks: Mapping[TopicPartition, int], broker_epoch: int) -> None:
-        self.write_recovery_points()
+        self._write_recovery_points()
         self.write_log_start_offsets()
-        self.write_high_watermarks(high_watermarks)
+        self._write_high_watermarks(high_watermarks)
         for directory in self.directories:
             if directory.is_online:
                 directory.write_clean_mark(broker_epoch)

@@ -6,7 +6,7 @@ R12). The file may lag behind by seconds: it is a net, not a promise.
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 
 from pybroker_server.metadata.image import MetadataImage
 from pybroker_server.runtime.ports import Disk
@@ -38,30 +38,33 @@ class SeenRevision:
         self._revision = 0
         self._is_scheduled = False
         self._is_closed = False
-        self._writing = threading.Lock()
-        """The last write may meet one that is under way, and they share the temporary file."""
 
     def on_image(self, old: MetadataImage, new: MetadataImage) -> None:
         self._revision = new.revision
-        if not self._is_scheduled and not self._is_closed:
-            self._is_scheduled = True
-            self._runtime.timers.call_after_ms(_DELAY_MS, self._write_later)
+        self._schedule()
 
     def write(self) -> None:
         """Blocks. Raises OSError."""
-        with self._writing:
-            self._runtime.disk.write_atomic(self._path, f"{self._revision}\n".encode())
+        self._runtime.disk.write_atomic(self._path, f"{self._revision}\n".encode())
 
     def close(self) -> None:
         """No write begins after this; the caller makes the last one."""
         self._is_closed = True
 
-    def _write_later(self) -> None:
-        self._is_scheduled = False
-        if not self._is_closed:
-            self._runtime.blocking.submit(self.write, self._written)
+    def _schedule(self) -> None:
+        if not self._is_scheduled and not self._is_closed:
+            self._is_scheduled = True
+            self._runtime.timers.call_after_ms(_DELAY_MS, self._write_later)
 
-    def _written(self, _: None, error: BaseException | None) -> None:
+    def _write_later(self) -> None:
+        if not self._is_closed:
+            self._runtime.blocking.submit(self.write, partial(self._written, self._revision))
+
+    def _written(self, revision: int, _: None, error: BaseException | None) -> None:
+        # Only now: two writes at the same time would share the temporary file.
+        self._is_scheduled = False
+        if self._revision != revision:
+            self._schedule()
         if isinstance(error, OSError):
             _logger.warning("checkpoint_not_written", file=self._path, error=str(error))
         elif error is not None:

@@ -185,5 +185,5 @@ async def test_checkpoints_that_are_written_at_the_same_time_do_not_meet(tmp_pat
         [directory] = manager.directories
         for _ in range(50):
             log.recovery_point += 1
-            await asyncio.gather(*(asyncio.to_thread(manager.write_recovery_points) for _ in range(4)))
+            await asyncio.gather(*(manager.write_recovery_points() for _ in range(4)))
             assert directory.read_recovery_points() == {("t", 0): log.recovery_point}

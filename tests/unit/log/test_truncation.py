@@ -79,7 +79,7 @@ async def test_a_log_begun_anew_goes_on_where_it_is_told_and_a_restart_finds_it_
         put(fresh, b"after", epoch=5)
         assert content(fresh)
         await manager.checkpoint([fresh])
-        manager.write_recovery_points()
+        await manager.write_recovery_points()
         await manager.close({}, 1, is_clean=False)
     async with manager_of(tmp_path) as manager:
         again = manager.get("t", 0)
@@ -102,7 +102,7 @@ async def test_what_was_written_down_never_says_that_more_is_whole_than_there_is
     async with manager_of(tmp_path) as manager:
         log = filled(manager, 8)
         await manager.checkpoint([log])
-        manager.write_recovery_points()
+        await manager.write_recovery_points()
         assert await manager.truncate(log, 3) is not None
         written = manager.directories[0].read_recovery_points()
         assert written["t", 0] <= 3

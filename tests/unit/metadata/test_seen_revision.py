@@ -43,6 +43,20 @@ async def hands(path: Path, time: ManualTime, disk: Any = None) -> AsyncIterator
         await asyncio.sleep(0)
 
 
+async def test_a_change_during_a_write_is_written_after_it(tmp_path: Path) -> None:
+    time = ManualTime()
+    async with hands(tmp_path, time) as h:
+        h.show(1)
+        time.advance_ms(5_000)
+        h.show(2)
+        time.advance_ms(60_000)
+        assert len(h.blocking.submitted) == 1
+        h.blocking.run_all()
+        time.advance_ms(5_000)
+        h.blocking.run_all()
+        assert h.written == 2
+
+
 async def test_many_changes_are_written_once_some_seconds_later(tmp_path: Path) -> None:
     time = ManualTime()
     async with hands(tmp_path, time) as h:
