@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pybroker.connection import Address, BrokerConnection
-from pybroker.errors import ConnectionFailed, Fatal, KafkaError, UnsupportedVersion
+from pybroker.errors import ConnectionFailed, Fatal, KafkaError
 from pybroker.metadata import Broker
 from pybroker.retry import Backoff
 from pybroker.tasks import TaskOwner
@@ -23,6 +24,8 @@ __all__ = ["MAIN", "Pool", "parse_bootstrap"]
 
 MAIN = "main"
 DEFAULT_PORT = 9092
+_PATIENCE = 1.0
+"""Seconds until another broker is asked beside one that says nothing."""
 
 
 def parse_bootstrap(bootstrap: str | Sequence[str]) -> tuple[Address, ...]:
@@ -137,19 +140,36 @@ class Pool:
         known = list(self._brokers)
         random.shuffle(known)
         candidates = known + [-1 - index for index in range(len(self.bootstrap))]
-        for node in candidates:
-            connection = self.ready(node)
-            if connection is not None:
-                return connection
+        ready = [connection for node in candidates if (connection := self.ready(node)) is not None]
+        if ready:
+            # One that hangs does not answer what it was asked already.
+            return min(ready, key=lambda connection: connection.in_flight)
         # One that failed a moment ago comes after those that did not.
         candidates.sort(key=lambda node: slot.failures if (slot := self._slots.get((node, MAIN))) else 0)
-        reasons = []
-        for node in candidates:
-            try:
-                return await self.connect(node)
-            except UnsupportedVersion:
-                raise
-            except ConnectionFailed as error:
+        return await self._first_of(candidates)
+
+    async def _first_of(self, nodes: Sequence[int]) -> BrokerConnection:
+        """The first that answers. The next one is tried when one failed, or has been silent for a while.
+
+        A host that is gone says nothing, and neither does a process that hangs.
+        """
+        reasons: list[str] = []
+        untried, running = deque(nodes), set[asyncio.Future[BrokerConnection]]()
+        while untried or running:
+            if untried:
+                try:
+                    running.add(self._attempt(untried.popleft(), MAIN))
+                except ConnectionFailed as gone:  # from the view, meanwhile
+                    reasons.append(gone.message)
+                    continue
+            patience = _PATIENCE if untried else None
+            ended, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in ended:
+                error = ConnectionFailed("closed") if attempt.cancelled() else attempt.exception()
+                if error is None:
+                    return attempt.result()
+                if not isinstance(error, ConnectionFailed):
+                    raise error
                 reasons.append(error.message)
         tried = "; ".join(dict.fromkeys(reasons))
         raise ConnectionFailed(f"no broker of {self.bootstrap_text} can be reached: {tried}")
