@@ -22,8 +22,8 @@ COUNT_PER_FAULT = 60
 SHORT_LEASES = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
 PAUSE_S = 3.5
 STUCK_BESIDE_A_HUNG_BROKER = {"kafka-python"}
-"""Libraries whose new clients (3.0) wait for a bootstrap server that hangs and fail, instead of asking another one: they
-go on when it does."""
+"""Libraries whose new clients wait for a bootstrap server that hangs, and fail, instead of asking another one (as of
+kafka-python 3.0): they go on when it does."""
 
 
 def commit_under_faults(folder: Path, library: str, program: Sequence[str]) -> None:
