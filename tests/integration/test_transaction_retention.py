@@ -13,6 +13,7 @@ import confluent_kafka
 import confluent_kafka.admin
 import pytest
 from confluent_kafka.admin import OffsetSpec
+from tests.support.broker_cluster import wait_until
 from tests.support.broker_process import BrokerProcess, running_broker
 from tests.support.sdk import a_name
 from tests.support.transactional_clients import READ_COMMITTED, Confluent
@@ -24,7 +25,6 @@ SETTINGS = {
     "log.initial.task.delay.ms": "0",
 }
 CONFIG = {"retention.ms": str(HOUR_MS), "segment.ms": "1000"}
-DEADLINE_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +68,10 @@ class Topic:
         assert producer.flush(30) == 0
 
     def wait_for_start(self, offset: int) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while self.offset(OffsetSpec.earliest()) < offset:
-            assert time.monotonic() < deadline, f"retention let them be: {self.bounds}"
-            time.sleep(0.02)
+        wait_until(lambda: self.bounds[0] >= offset)
 
     def wait_for_decision(self) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while self.bounds[1] < self.bounds[2]:
-            assert time.monotonic() < deadline, f"undecided: {self.bounds}"
-            time.sleep(0.02)
+        wait_until(lambda: self.bounds[1] == self.bounds[2])
 
     def read(self) -> list[bytes]:
         return Confluent.read(self.bootstrap, self.name, self.bounds[2], READ_COMMITTED)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.broker_cluster import BrokerCluster, broker_cluster
-from tests.support.broker_process import BrokerProcess
 from tests.support.pipeline import SETTINGS, Pipeline, make_topics
 
 COUNT = int(os.environ.get("PYBROKER_TXN_COUNT", "300"))
@@ -67,7 +66,7 @@ def pause(cluster: BrokerCluster, node_id: int, pipeline: Pipeline, library: str
 
 def kill(cluster: BrokerCluster, node_id: int, pipeline: Pipeline) -> None:
     """The others go on without it; then it comes back."""
-    broker: BrokerProcess = cluster.brokers[node_id]
+    broker = cluster.brokers[node_id]
     broker.kill()
     pipeline.reader.wait_for(20)
     broker.start()

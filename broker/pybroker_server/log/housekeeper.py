@@ -7,7 +7,7 @@ thousand partitions do not stand in the way of one request. Intervals are Kafka'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from pybroker_server.config.views import BrokerConfig
 from pybroker_server.log.checkpoints import TopicPartition
@@ -87,17 +87,23 @@ class Housekeeper:
     async def apply_retention(self) -> None:
         """Deletes segments that are too old or too much."""
         high_watermarks = self._high_watermarks()
-        waiting: list[PartitionLog] = []
-        for number, log in enumerate(self._logs.all_logs()):
+        waiting = await self._retain_all(self._logs.all_logs(), high_watermarks)
+        # What a start would learn of producers from the records (sequences, open transactions) must be in a snapshot
+        # on the device before they go.
+        await self._logs.checkpoint(waiting)
+        await self._retain_all(waiting, high_watermarks)
+
+    async def _retain_all(
+        self, logs: Iterable[PartitionLog], high_watermarks: Mapping[TopicPartition, int]
+    ) -> list[PartitionLog]:
+        """Those of which there is more to go, once they have a checkpoint."""
+        waiting = []
+        for number, log in enumerate(logs):
             if self._retain(log, high_watermarks):
                 waiting.append(log)
             if number % _LOGS_PER_TURN == 0:
                 await asyncio.sleep(0)
-        # What a start would learn of producers from the records (sequences, open transactions) must be in a snapshot
-        # on the device before they go.
-        await self._logs.checkpoint(waiting)
-        for log in waiting:
-            self._retain(log, high_watermarks)
+        return waiting
 
     def _retain(self, log: PartitionLog, high_watermarks: Mapping[TopicPartition, int]) -> bool:
         """Whether there are more to go, which lie above the recovery point."""

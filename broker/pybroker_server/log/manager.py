@@ -71,10 +71,10 @@ class LogManager:
         """Up to where logs were compacted."""
         self._on_failure: DirectoryFailed = lambda partitions: None
         self._checkpointing = asyncio.Lock()
+        """One checkpoint of a log at a time: two would write the same files."""
         self._writing = asyncio.Lock()
         """Of checkpoint files: no older state may follow a newer one (which says that a log was truncated), and no two
         writers may share the temporary file. Log starts have one writer, see `replica/log_starts.py`."""
-        """One checkpoint of a log at a time: two would write the same files."""
         self.removal = Removal(runtime.disk, runtime.blocking, runtime.timers)
         self.directories = [LogDirectory(runtime.disk, path) for path in paths]
 
